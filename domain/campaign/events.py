@@ -1,0 +1,154 @@
+"""Facts of one campaign. DOMAIN, Group-buy and Flash sale."""
+
+from domain.campaign.commands import Share, Terms
+from domain.catalogue.model import Component
+from domain.message import Event, Value
+
+__all__ = [
+    "After", "ClaimKept", "Claimed", "ClaimsAsked", "Confirmed", "Ended", "GroupClosing",
+    "GroupFailed", "GroupFormed", "GroupOpened", "Opened", "QuotaRefused", "QuotaSet", "Tally",
+    "Unclaimed",
+]  # fmt: skip
+
+
+class Tally(Value):
+    """Where the campaign's units are; together they are what the stores set aside."""
+
+    available: int = 0
+    held: int = 0
+    """Claimed and not paid yet."""
+    sold: int = 0
+    returned: int = 0
+    """Given back to the stores."""
+
+
+class After(Value):
+    """The quota after an event: readers of the feed need no sums of their own."""
+
+    left: tuple[Share, ...]
+    """Units available at each store that changed."""
+    tally: Tally
+
+
+class Opened(Event, tag="campaign.opened.v1"):
+    """The campaign exists; its stores were asked for the quota."""
+
+    terms: Terms
+    stock: tuple[Component, ...]
+    """Stock units behind one unit of the campaign."""
+    list_price: int
+    by: str
+    at: float
+
+
+class QuotaSet(Event, tag="campaign.quota_set.v1"):
+    """A store has set its share aside."""
+
+    store_id: str
+    units: int
+    after: After
+    at: float
+
+
+class QuotaRefused(Event, tag="campaign.quota_refused.v1"):
+    """A store could not."""
+
+    store_id: str
+    code: str
+    detail: str
+    at: float
+
+
+class GroupOpened(Event, tag="campaign.group_opened.v1"):
+    """A group was opened by its head."""
+
+    group_id: str
+    order_id: str
+    closes_at: float
+    at: float
+
+
+class Claimed(Event, tag="campaign.claimed.v1"):
+    """Units (and a seat) were promised to an order until it pays or gives them back."""
+
+    claim_id: str
+    order_id: str
+    customer_id: str
+    parts: tuple[Share, ...]
+    group_id: str
+    expires_at: float
+    """When the order, unpaid, gives them back."""
+    after: After
+    at: float
+
+
+class Confirmed(Event, tag="campaign.confirmed.v1"):
+    """The claim's order is paid."""
+
+    claim_id: str
+    order_id: str
+    group_id: str
+    after: After
+    at: float
+
+
+class Unclaimed(Event, tag="campaign.unclaimed.v1"):
+    """Units and seat are free again."""
+
+    claim_id: str
+    order_id: str
+    reason: str
+    after: After
+    at: float
+
+
+class ClaimsAsked(Event, tag="campaign.claims_asked.v1"):
+    """The orders of overdue claims were asked; without an answer, again at ``ask_at``."""
+
+    claim_ids: tuple[str, ...]
+    ask_at: float
+
+
+class ClaimKept(Event, tag="campaign.claim_kept.v1"):
+    """The order still wants an overdue claim."""
+
+    claim_id: str
+    ask_at: float
+
+
+class GroupClosing(Event, tag="campaign.group_closing.v1"):
+    """The group's time is over; payments under way are waited for until ``until``."""
+
+    group_id: str
+    until: float
+
+
+class GroupFormed(Event, tag="campaign.group_formed.v1"):
+    """Its paid members' orders go to the stores together. ``price`` is the final one; unpaid seats
+    are void."""
+
+    group_id: str
+    order_ids: tuple[str, ...]
+    price: int
+    after: After
+    at: float
+
+
+class GroupFailed(Event, tag="campaign.group_failed.v1"):
+    """It did not form: every payment of ``order_ids`` goes back, every seat is void."""
+
+    group_id: str
+    order_ids: tuple[str, ...]
+    reason: str
+    after: After
+    at: float
+
+
+class Ended(Event, tag="campaign.ended.v1"):
+    """No more orders; ``returned`` went back to the stores at once."""
+
+    by: str
+    why: str
+    returned: tuple[Share, ...]
+    after: After
+    at: float

@@ -1,0 +1,321 @@
+"""One campaign as it stands: its quota per store, seats, groups, and what each customer took.
+
+``evolve`` changes it in place, in constant time for a claim. A settled seat is remembered for a
+day, so that a repeated message finds what became of it.
+"""
+
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from typing import Any, TypeAlias
+
+from msgspec import Struct, field
+
+from domain.campaign import quota
+from domain.campaign.commands import Share, Terms
+from domain.campaign.events import (
+    Claimed,
+    ClaimKept,
+    ClaimsAsked,
+    Confirmed,
+    Ended,
+    GroupClosing,
+    GroupFailed,
+    GroupFormed,
+    GroupOpened,
+    Opened,
+    QuotaRefused,
+    QuotaSet,
+    Tally,
+    Unclaimed,
+)
+from domain.campaign.quota import Shelf
+from domain.catalogue.model import Component
+
+__all__ = [
+    "ASK_GRACE_S", "CampaignEvent", "CampaignState", "Group", "Seat", "capacity", "due_entry",
+    "evolve", "units_of",
+]  # fmt: skip
+
+ASK_GRACE_S = 30.0
+"""An order gives an unpaid claim back by itself; it is asked only if it has not by then."""
+SETTLED_S = 86_400.0
+"""Settled seats are remembered for at least so long ..."""
+SETTLED_MAX = 200_000
+"""... unless more than so many of them came since."""
+
+CampaignEvent: TypeAlias = (
+    Opened | QuotaSet | QuotaRefused | GroupOpened | Claimed | Confirmed | Unclaimed | ClaimsAsked
+    | ClaimKept | GroupClosing | GroupFormed | GroupFailed | Ended
+)  # fmt: skip
+
+Timer: TypeAlias = tuple[float, str]
+"""(when, ``claim <id>`` | ``group <id>`` | ``end``)."""
+
+
+class Seat(Struct, array_like=True, gc=False):
+    """One order's claim. ``outcome`` once settled: ``sold | formed | failed``."""
+
+    order_id: str
+    customer_id: str
+    parts: tuple[Share, ...]
+    group_id: str
+    ask_at: float
+    expires_at: float
+    paid: bool = False
+    outcome: str = ""
+    price: int = 0
+
+
+class Group(Struct, array_like=True, gc=False):
+    """An open group. ``claims`` hold its seats, ``paid`` of them are paid."""
+
+    opened_at: float
+    closes_at: float
+    wake_at: float
+    claims: list[str] = field(default_factory=list)
+    paid: int = 0
+
+
+class CampaignState(Struct, array_like=True, gc=False):
+    """One campaign."""
+
+    terms: Terms
+    stock: tuple[Component, ...]
+    list_price: int
+    shelves: dict[str, Shelf]
+    tally: Tally = Tally()
+    seats: dict[str, Seat] = field(default_factory=dict)
+    """By claim id: unpaid ones, and paid ones whose group is open."""
+    settled: dict[str, Seat] = field(default_factory=dict)
+    settled_before: dict[str, Seat] = field(default_factory=dict)
+    settled_since: float = 0.0
+    bought: dict[str, int] = field(default_factory=dict)
+    """Customer -> units claimed or bought over the whole campaign."""
+    groups: dict[str, Group] = field(default_factory=dict)
+    closed: dict[str, str] = field(default_factory=dict)
+    """Group -> ``formed | failed``."""
+    number: int = 0
+    """Groups opened so far."""
+    timers: list[Timer] = field(default_factory=list)
+    """A heap. Entries that no longer hold stay until they come to the top, which is always live."""
+    ended: bool = False
+    ended_at: float = 0.0
+
+    def settled_seat(self, claim_id: str) -> Seat | None:
+        """A settled seat that is still remembered."""
+        return self.settled.get(claim_id) or self.settled_before.get(claim_id)
+
+
+def capacity(terms: Terms) -> int:
+    """The most members a group takes."""
+    rule = terms.group
+    if rule is None:
+        return 0
+    return rule.steps[-1].members if rule.steps else rule.size
+
+
+def units_of(parts: Iterable[Share]) -> int:
+    """All units of a claim."""
+    return sum([part.units for part in parts])
+
+
+def evolve(state: CampaignState | None, event: CampaignEvent) -> CampaignState:
+    """The state after ``event``; changes ``state`` in place."""
+    if state is None:
+        assert isinstance(event, Opened)
+        return _opened(event)
+    _APPLY[type(event)](state, event)
+    return state
+
+
+def due_entry(state: CampaignState, timer: Timer) -> bool:
+    """Whether a timer still holds."""
+    at, what = timer
+    kind, _, name = what.partition(" ")
+    if kind == "claim":
+        seat = state.seats.get(name)
+        return seat is not None and not seat.paid and seat.ask_at == at
+    if kind == "group":
+        group = state.groups.get(name)
+        return group is not None and group.wake_at == at
+    return not state.ended
+
+
+def _opened(event: Opened) -> CampaignState:
+    terms = event.terms
+    return CampaignState(
+        terms,
+        event.stock,
+        event.list_price,
+        {share.store_id: Shelf(share.units) for share in terms.quota},
+        timers=[(terms.ends_at, "end")],
+    )
+
+
+def _quota_set(state: CampaignState, event: QuotaSet) -> None:
+    quota.fill(state.shelves, event.store_id, event.units, state.ended)
+    state.tally = event.after.tally
+
+
+def _quota_refused(state: CampaignState, event: QuotaRefused) -> None:
+    shelf = state.shelves[event.store_id]
+    shelf.answered, shelf.problem = True, event.code
+
+
+def _group_opened(state: CampaignState, event: GroupOpened) -> None:
+    state.number += 1
+    state.groups[event.group_id] = Group(event.at, event.closes_at, event.closes_at)
+    heappush(state.timers, (event.closes_at, f"group {event.group_id}"))
+
+
+def _claimed(state: CampaignState, event: Claimed) -> None:
+    ask_at = event.expires_at + ASK_GRACE_S
+    state.seats[event.claim_id] = Seat(
+        event.order_id, event.customer_id, event.parts, event.group_id, ask_at, event.expires_at
+    )
+    units = units_of(event.parts)
+    state.bought[event.customer_id] = state.bought.get(event.customer_id, 0) + units
+    quota.hold(state.shelves, state.terms, event.parts)
+    if event.group_id:
+        state.groups[event.group_id].claims.append(event.claim_id)
+    state.tally = event.after.tally
+    heappush(state.timers, (ask_at, f"claim {event.claim_id}"))
+
+
+def _confirmed(state: CampaignState, event: Confirmed) -> None:
+    seat = state.seats[event.claim_id]
+    seat.paid = True
+    quota.pay(state.shelves, state.terms, seat.parts)
+    state.tally = event.after.tally
+    if seat.group_id:
+        state.groups[seat.group_id].paid += 1
+    else:
+        _settle(state, event.claim_id, "sold", state.terms.price, event.at)
+    _tidy(state)
+
+
+def _unclaimed(state: CampaignState, event: Unclaimed) -> None:
+    seat = state.seats.pop(event.claim_id, None)
+    if seat is None:
+        seat = state.settled_seat(event.claim_id)
+        assert seat is not None, event.claim_id
+        state.settled.pop(event.claim_id, None)
+        state.settled_before.pop(event.claim_id, None)
+        _free(state, seat, settled=True)
+    else:
+        group = state.groups.get(seat.group_id)
+        if group is not None:
+            group.claims.remove(event.claim_id)
+            group.paid -= seat.paid
+        _free(state, seat, settled=False)
+    state.tally = event.after.tally
+    _tidy(state)
+
+
+def _claims_asked(state: CampaignState, event: ClaimsAsked) -> None:
+    for claim_id in event.claim_ids:
+        _ask_later(state, claim_id, event.ask_at)
+    _tidy(state)
+
+
+def _claim_kept(state: CampaignState, event: ClaimKept) -> None:
+    _ask_later(state, event.claim_id, event.ask_at)
+    _tidy(state)
+
+
+def _group_closing(state: CampaignState, event: GroupClosing) -> None:
+    group = state.groups[event.group_id]
+    group.wake_at = event.until
+    heappush(state.timers, (event.until, f"group {event.group_id}"))
+    _tidy(state)
+
+
+def _group_formed(state: CampaignState, event: GroupFormed) -> None:
+    group = state.groups.pop(event.group_id)
+    state.closed[event.group_id] = "formed"
+    for claim_id in group.claims:
+        seat = state.seats[claim_id]
+        if not seat.paid:
+            del state.seats[claim_id]
+            _free(state, seat, settled=False)
+            continue
+        quota.take(state.shelves, state.terms, seat.parts)
+        _settle(state, claim_id, "formed", event.price, event.at)
+    state.tally = event.after.tally
+    _tidy(state)
+
+
+def _group_failed(state: CampaignState, event: GroupFailed) -> None:
+    group = state.groups.pop(event.group_id)
+    state.closed[event.group_id] = "failed"
+    for claim_id in group.claims:
+        seat = state.seats[claim_id]
+        _free(state, seat, settled=False)
+        _settle(state, claim_id, "failed", 0, event.at)
+    state.tally = event.after.tally
+    _tidy(state)
+
+
+def _ended(state: CampaignState, event: Ended) -> None:
+    state.ended, state.ended_at = True, event.at
+    quota.end(state.shelves, state.shelves)
+    for group_id, group in state.groups.items():
+        if group.closes_at > event.at:
+            group.closes_at = group.wake_at = event.at
+            heappush(state.timers, (event.at, f"group {group_id}"))
+    state.tally = event.after.tally
+    _tidy(state)
+
+
+def _free(state: CampaignState, seat: Seat, *, settled: bool) -> None:
+    """The seat's units and the customer's count are given back."""
+    left = state.bought.get(seat.customer_id, 0) - units_of(seat.parts)
+    if left > 0:
+        state.bought[seat.customer_id] = left
+    else:
+        state.bought.pop(seat.customer_id, None)
+    quota.free(
+        state.shelves, state.terms, seat.parts, paid=seat.paid, settled=settled, ended=state.ended
+    )
+
+
+def _settle(state: CampaignState, claim_id: str, outcome: str, price: int, at: float) -> None:
+    seat = state.seats.pop(claim_id)
+    seat.outcome, seat.price = outcome, price
+    if at - state.settled_since > SETTLED_S or len(state.settled) >= SETTLED_MAX:
+        state.settled_before, state.settled = state.settled, {}
+        state.settled_since = at
+    state.settled[claim_id] = seat
+
+
+def _ask_later(state: CampaignState, claim_id: str, ask_at: float) -> None:
+    seat = state.seats.get(claim_id)
+    if seat is not None:
+        seat.ask_at = ask_at
+        heappush(state.timers, (ask_at, f"claim {claim_id}"))
+
+
+def _tidy(state: CampaignState) -> None:
+    """Keep the heap's top live, and the heap not much larger than what it is about."""
+    timers = state.timers
+    while timers and not due_entry(state, timers[0]):
+        heappop(timers)
+    if len(timers) > 2 * (len(state.seats) + len(state.groups)) + 1_000:
+        timers[:] = [timer for timer in set(timers) if due_entry(state, timer)]
+        heapify(timers)
+
+
+_APPLY: dict[type, Callable[[CampaignState, Any], None]] = {
+    QuotaSet: _quota_set,
+    QuotaRefused: _quota_refused,
+    GroupOpened: _group_opened,
+    Claimed: _claimed,
+    Confirmed: _confirmed,
+    Unclaimed: _unclaimed,
+    ClaimsAsked: _claims_asked,
+    ClaimKept: _claim_kept,
+    GroupClosing: _group_closing,
+    GroupFormed: _group_formed,
+    GroupFailed: _group_failed,
+    Ended: _ended,
+}

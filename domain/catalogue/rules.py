@@ -1,0 +1,212 @@
+"""What may be put into the catalogue, and what a SKU is made of."""
+
+from math import isfinite
+from typing import TypeAlias
+
+from domain.catalogue.commands import PutChannel, PutSku, PutStore
+from domain.catalogue.events import ChannelPut, SkuPut, StorePut
+from domain.catalogue.hours import is_time_zone
+from domain.catalogue.model import ChannelPolicy, Freight, Sku, StoreProfile, Zone
+from domain.errors import Refused
+from domain.geo import Circle, Position
+from domain.waiting.rules import check_rule
+
+__all__ = [
+    "COMPONENTS_MAX", "CORNERS_MAX", "HANDLINGS", "ZONES_MAX", "CatalogueCommand",
+    "CatalogueEvent", "check_channel", "check_sku", "check_store", "explode", "put",
+]  # fmt: skip
+
+HANDLINGS = ("normal", "fragile", "chilled", "oversize")
+PRICE_MAX = 10**12
+COMPONENTS_MAX = 50
+QUEUES_MAX = 1_000
+ZONES_MAX = 100
+CORNERS_MAX = 1_000
+RADIUS_M_MAX = 500_000.0
+
+CatalogueCommand: TypeAlias = PutSku | PutStore | PutChannel
+CatalogueEvent: TypeAlias = SkuPut | StorePut | ChannelPut
+Content: TypeAlias = Sku | StoreProfile | ChannelPolicy
+
+
+def explode(sku: Sku) -> tuple[tuple[str, int], ...]:
+    """(SKU, units) that one unit draws from stock: itself, or the components of a combo; a
+    component listed twice is added up."""
+    if not sku.components:
+        return ((sku.sku, 1),)
+    units: dict[str, int] = {}
+    for component in sku.components:
+        units[component.sku] = units.get(component.sku, 0) + component.quantity
+    return tuple(units.items())
+
+
+def put(current: Content | None, entity_id: str, command: CatalogueCommand) -> list[CatalogueEvent]:
+    """The event of a put, none when the content is the same. Raises ``Refused``: ``wrong-entity``
+    when the command belongs to another entry, and the codes of the checks below."""
+    event: CatalogueEvent
+    content: Content
+    match command:
+        case PutSku(content):
+            name, event = f"sku:{content.sku}", SkuPut(content)
+            _right_entry(name, entity_id)
+            check_sku(content)
+        case PutStore(content):
+            name, event = f"store:{content.store_id}", StorePut(content)
+            _right_entry(name, entity_id)
+            check_store(content)
+        case PutChannel(content):
+            name, event = f"channel:{content.channel}", ChannelPut(content)
+            _right_entry(name, entity_id)
+            check_channel(content)
+    if isinstance(current, StoreProfile) and isinstance(content, StoreProfile):
+        _same_currency(current, content)
+    return [] if content == current else [event]
+
+
+def check_sku(sku: Sku) -> None:
+    """Raises ``Refused`` with ``invalid-sku`` and a text that names the field.
+
+    Combos do not nest. That a component is not itself a combo is known only to whoever sees the
+    whole catalogue: see ``actors.views.Views.stock_of``.
+    """
+    code = "invalid-sku"
+    _need(_is_id(sku.sku), code, "The SKU needs an id of 1 to 64 printable characters, no spaces.")
+    _need(0 <= sku.price <= PRICE_MAX, code, "The price must be 0 or more, in minor units.")
+    _need(sku.weight_g >= 0 and sku.volume_ml >= 0, code, "Weight and volume must be 0 or more.")
+    _need(sku.handling in HANDLINGS, code, f"Handling is one of {', '.join(HANDLINGS)}.")
+    _need(len(sku.components) <= COMPONENTS_MAX, code, f"At most {COMPONENTS_MAX} components.")
+    for component in sku.components:
+        _need(component.quantity > 0, code, "A combo holds one unit or more of each component.")
+        _need(_is_id(component.sku), code, "Each component needs the id of a SKU.")
+        _need(component.sku != sku.sku, code, "A combo cannot contain itself.")
+
+
+def check_store(store: StoreProfile) -> None:
+    """Raises ``Refused`` with ``invalid-store`` or ``invalid-zone`` and a text that names the
+    field."""
+    code = "invalid-store"
+    _need(_is_id(store.store_id), code, "The store needs an id of 1 to 64 characters, no spaces.")
+    _need(_is_position(store.position), code, "Latitude is -90 to 90, longitude -180 to 180.")
+    _need(
+        len(store.currency) == 3 and store.currency.isascii() and store.currency.isupper(),
+        code,
+        "The currency is three capital letters (ISO 4217).",
+    )
+    _need(_is_id(store.dispatch_zone), code, "Name the dispatch zone whose riders serve the store.")
+    _need(store.capacity_per_slot > 0, code, "The capacity per slot must be 1 order or more.")
+    _need(store.slot_s > 0, code, "A slot lasts one second or more.")
+    _need(store.collect_s > 0, code, "The time to collect is positive.")
+    _need(store.prep_s >= 0 and store.accept_s > 0, code, "Times to accept and pick are positive.")
+    _need(
+        0 <= store.opens_s <= 86_400 and 0 <= store.closes_s <= 86_400,
+        code,
+        "Opening hours are seconds of the local day, 0 to 86400.",
+    )
+    _need(
+        is_time_zone(store.time_zone),
+        code,
+        f"There is no time zone {store.time_zone!r:.80}. "
+        "Give the IANA name of the store's, such as Europe/Berlin, or UTC.",
+    )
+    _need(
+        store.parcel_weight_g >= 0 and store.parcel_volume_ml >= 0,
+        code,
+        "Parcel limits must be 0 (none) or more.",
+    )
+    _check_freight(store.freight)
+    _check_zones(store.zones)
+
+
+def _check_freight(freight: Freight) -> None:
+    amounts = (freight.base, freight.per_km, freight.included_m, freight.free_from or 0)
+    _need(all(0 <= amount <= PRICE_MAX for amount in amounts), "invalid-store",
+          "Freight amounts must be 0 or more, in minor units.")  # fmt: skip
+
+
+def _check_zones(zones: tuple[Zone, ...]) -> None:
+    code = "invalid-zone"
+    _need(len(zones) <= ZONES_MAX, code, f"At most {ZONES_MAX} zones.")
+    for number, zone in enumerate(zones):
+        _need(_is_id(zone.zone_id), code, "Each zone needs an id.")
+        _need(zone.tier >= 1, code, "Tiers count from 1, the fastest promise.")
+        _need(zone.promise_s > 0, code, "The promise must be one second or more.")
+        _check_area(zone)
+        for other in zones[:number]:
+            _need(other.zone_id != zone.zone_id, code, f"Zone {zone.zone_id} is listed twice.")
+            _need(
+                other.area != zone.area,
+                code,
+                f"Zones {other.zone_id} and {zone.zone_id} are the same area. List it once.",
+            )
+
+
+def _check_area(zone: Zone) -> None:
+    code, area = "invalid-zone", zone.area
+    if isinstance(area, Circle):
+        _need(_is_position(area.centre), code, f"The centre of zone {zone.zone_id} is nowhere.")
+        _need(
+            0 < area.radius_m <= RADIUS_M_MAX,
+            code,
+            f"The radius of zone {zone.zone_id} must be above 0 and at most {RADIUS_M_MAX:.0f} m.",
+        )
+        return
+    _need(
+        3 <= len(area.corners) <= CORNERS_MAX and len({*area.corners}) >= 3,
+        code,
+        f"Zone {zone.zone_id} needs 3 to {CORNERS_MAX} different corners.",
+    )
+    _need(all(map(_is_position, area.corners)), code, f"A corner of {zone.zone_id} is nowhere.")
+
+
+def check_channel(channel: ChannelPolicy) -> None:
+    """Raises ``Refused`` with ``invalid-channel`` and a text that names the field."""
+    code = "invalid-channel"
+    _need(_is_id(channel.channel), code, "The channel needs a name without spaces.")
+    _need(
+        0 < channel.unpaid_s <= 30 * 86_400, code, "Unpaid orders last above 0 s and up to 30 days."
+    )
+    _need(channel.parked_s > 0, code, "Parked fulfilments last longer than 0 s.")
+    _need(channel.max_splits >= 1, code, "An order has one fulfilment or more.")
+    _need(channel.min_part_value >= 0, code, "The least value of a part must be 0 or more.")
+    _need(channel.quantity_max >= 1 and channel.lines_max >= 1, code, "Limits start at 1.")
+    cod = channel.cod
+    _need(
+        cod.limit >= 0 and cod.refusals_max >= 0 and cod.open_max >= 0,
+        code,
+        "Limits of cash on delivery must be 0 or more.",
+    )
+    _need(channel.challenge in ("channel", "code"), code, "A challenge is `channel` or `code`.")
+    _need(len(channel.queues) <= QUEUES_MAX, code, f"At most {QUEUES_MAX} SKUs with a queue.")
+    skus = {one.sku for one in channel.queues}
+    _need(len(skus) == len(channel.queues), code, "A SKU has one queue.")
+    for queue in channel.queues:
+        _need(_is_id(queue.sku), code, "Each queue needs the id of a SKU.")
+        wrong = check_rule(queue.rule)
+        _need(not wrong, code, wrong)
+
+
+def _same_currency(current: StoreProfile, new: StoreProfile) -> None:
+    """Open orders and riders' cash are in the old currency."""
+    _need(current.currency == new.currency, "invalid-store", "A store keeps its currency for ever.")
+
+
+def _right_entry(name: str, entity_id: str) -> None:
+    _need(name == entity_id, "wrong-entity", f"This belongs to {name}, not to {entity_id}.")
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= 64 and text.isprintable() and " " not in text
+
+
+def _is_position(position: Position) -> bool:
+    return (
+        isfinite(position.lat)
+        and isfinite(position.lon)
+        and abs(position.lat) <= 90
+        and abs(position.lon) <= 180
+    )
+
+
+def _need(holds: bool, code: str, text: str) -> None:
+    if not holds:
+        raise Refused(code, text)

@@ -1,0 +1,60 @@
+"""Commands to one customer's short record (entity id = customer id): what COD rules need."""
+
+from msgspec import Struct
+
+from domain.message import Command
+
+__all__ = [
+    "CheckCod", "CheckNewcomer", "GetStanding", "RecordOrder", "RecordOutcome", "Standing",
+]  # fmt: skip
+
+
+class CheckCod(Command, tag="customer.check_cod.v1"):
+    """May this order be cash on delivery? Reply True; refused with ``cod-denied`` and the rule.
+    Reserves one open COD order for ``order_id`` (idempotent)."""
+
+    order_id: str
+    refusals_max: int
+    open_max: int
+
+
+class CheckNewcomer(Command, tag="customer.check_newcomer.v1"):
+    """Is this customer's first order ``order_id``? Reply True; refused with ``not-newcomer``.
+    Reserves the privilege for the order for a while (idempotent)."""
+
+    order_id: str
+
+
+class RecordOrder(Command, tag="customer.record_order.v1"):
+    """From the order: placed and confirmed."""
+
+    order_id: str
+    cod: bool
+
+
+class RecordOutcome(Command, tag="customer.record_outcome.v1"):
+    """From the order: ``completed | cancelled | refused`` (refused at the door, COD) ``| void`` (of
+    a campaign, and it came to nothing: it never counted) ``| expired`` (it held stock and was not
+    paid in time)."""
+
+    order_id: str
+    outcome: str
+
+
+class GetStanding(Command, tag="customer.get_standing.v1"):
+    """How has this customer behaved? Reply: ``Standing``."""
+
+
+class Standing(Struct, frozen=True, array_like=True, tag="customer.standing.v1", gc=False):
+    """A reply. ``orders``: ever confirmed; ``expired``: let expire unpaid within the last 7 days;
+    ``refusals``: cash deliveries refused at the door."""
+
+    orders: int
+    expired: int
+    refusals: int
+
+    @property
+    def expired_share(self) -> float:
+        """Of those expired and all that were ever confirmed, 0 to 1."""
+        counted = self.orders + self.expired
+        return self.expired / counted if counted else 0.0

@@ -1,0 +1,33 @@
+"""How fast a target's waiting room lets customers in."""
+
+from domain.message import Value
+
+__all__ = ["QueueRule", "SkuQueue", "campaign_target", "sku_target"]
+
+
+class QueueRule(Value):
+    """A token bucket: ``burst`` customers at once, then ``per_s`` a second."""
+
+    per_s: float = 50.0
+    burst: int = 50
+    valid_s: float = 120.0
+    """An admission must be used within so long; then the customer may queue again."""
+    waiting_max: int = 50_000
+    """More customers than that are not taken in: they try again."""
+
+
+class SkuQueue(Value):
+    """A channel's orders of ``sku`` need a queue token."""
+
+    sku: str
+    rule: QueueRule = QueueRule()
+
+
+def sku_target(sku: str) -> str:
+    """What is queued for: a SKU."""
+    return f"sku:{sku}"
+
+
+def campaign_target(campaign_id: str) -> str:
+    """What is queued for: a campaign."""
+    return f"campaign:{campaign_id}"
