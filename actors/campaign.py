@@ -1,0 +1,307 @@
+"""One campaign as an actor kind; the rules are in ``domain.campaign.rules``.
+
+Entity id = campaign id. Its groups live inside it, so that a claim of units and seat is one step.
+It never asks: it owes its stores the setting aside and giving back of the quota, its orders the
+outcome of their group, and silent orders the question whether they still want their claim.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias, assert_never
+
+from actors.engine.kind import NEVER, Answered, Context, Decision, Kind, Send, Wake
+from domain.campaign import rules
+from domain.campaign.commands import (
+    CheckPay,
+    Claim,
+    Confirm,
+    End,
+    Get,
+    ListGroups,
+    Open,
+    Share,
+    Unclaim,
+)
+from domain.campaign.events import (
+    After,
+    Claimed,
+    ClaimKept,
+    Ended,
+    GroupFailed,
+    GroupFormed,
+    QuotaRefused,
+)
+from domain.campaign.state import CampaignEvent, CampaignState, evolve
+from domain.campaign.views import CampaignView, GroupList, QuotaView, Seating
+from domain.catalogue.model import Component
+from domain.errors import Refused
+from domain.inventory.commands import GiveBack, SetAside, StockItem
+from domain.notice import Notify
+from domain.order.commands import ConfirmClaim, RecordGroup
+
+__all__ = ["KIND", "decide", "finished_at", "wake_at"]
+
+NOTICES = "notify/log"
+
+CampaignCommand: TypeAlias = Open | Claim | Confirm | Unclaim | CheckPay | End | Get | ListGroups
+
+
+def decide(
+    state: CampaignState | None, command: CampaignCommand | Wake | Answered, context: Context
+) -> Decision:
+    """Replies as each command says. Raises ``Refused`` with ``unknown-campaign`` for every command
+    but ``Open`` to a campaign that was never opened."""
+    if isinstance(command, Open):
+        return _open(state, command, context)
+    if state is None:
+        raise Refused("unknown-campaign", f"There is no campaign {context.entity_id}.")
+    now = context.now
+    match command:
+        case Claim():
+            return _claim(state, command, context)
+        case Confirm(claim_id):
+            events, returned = rules.confirm(state, command, now)
+            reply = rules.seating(state, claim_id, events)
+            sends = _give_back(state, f"confirm {claim_id}", returned, context)
+            return Decision(events, reply, [*sends, *_tell_group(state, events, context)])
+        case Unclaim():
+            events, returned = rules.unclaim(state, command, now)
+            sends = _give_back(state, f"unclaim {command.claim_id}", returned, context)
+            return Decision(events, True, [*sends, *_tell_group(state, events, context)])
+        case CheckPay(claim_id):
+            rules.check_pay(state, claim_id)
+            return Decision(reply=True)
+        case End(by, why):
+            return _end(state, by, why, context)
+        case Get():
+            return Decision(reply=rules.view(state, context.entity_id, now))
+        case ListGroups(near_completion, limit):
+            found = rules.groups(state, near_completion, limit, now)
+            return Decision(reply=GroupList(context.entity_id, found))
+        case Wake():
+            return _wake(state, context)
+        case Answered():
+            return _answered(state, command, context)
+        case _:
+            assert_never(command)
+
+
+def _open(state: CampaignState | None, command: Open, context: Context) -> Decision:
+    if state is not None:
+        raise Refused("campaign-exists", f"Campaign {context.entity_id} exists; read it.")
+    terms, views = command.terms, context.views
+    rules.check_terms(terms, context.now)
+    sku = views.skus.get(terms.sku)
+    if sku is None:
+        raise Refused("unknown-sku", f"Nothing is sold as {terms.sku}.", skus=[terms.sku])
+    if terms.price > sku.price:
+        raise Refused(
+            "wrong-terms", f"The normal price is {sku.price}: offer a better one.", field="price"
+        )
+    for share in terms.quota:
+        store = views.stores.get(share.store_id)
+        if store is None:
+            raise Refused("unknown-store", f"There is no store {share.store_id}.")
+        if store.currency != terms.currency:
+            raise Refused(
+                "wrong-terms", f"{share.store_id} sells in {store.currency}.", field="currency"
+            )
+    stock = tuple(Component(name, units) for name, units in views.stock_of(sku))
+    opened = rules.opened(command, stock, sku.price, context.now)
+    new = evolve(None, opened)
+    campaign_id = context.entity_id
+    sends = [
+        Send(
+            f"inventory/{share.store_id}",
+            SetAside(campaign_id, campaign_id, _items(new, share.units)),
+            wants_answer=True,
+        )
+        for share in terms.quota
+    ]
+    return Decision([opened], rules.view(new, campaign_id, context.now), sends)
+
+
+def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
+    seat = state.seats.get(command.claim_id) or state.settled_seat(command.claim_id)
+    if seat is not None and seat.outcome != "failed":
+        after = After((), state.tally)
+        return Decision(reply=rules.claimed_again(seat, command.claim_id, after, context.now))
+    events = rules.claim(state, command, context.entity_id, context.now)
+    return Decision(events, events[-1])
+
+
+def _end(state: CampaignState, by: str, why: str, context: Context) -> Decision:
+    events = rules.end(state, by, why, context.now)
+    sends: list[Send] = []
+    for event in events:
+        if isinstance(event, Ended):
+            sends = _give_back(state, "end", event.returned, context)
+    seen = rules.view(state, context.entity_id, context.now)
+    if events and isinstance(events[0], Ended):
+        seen = _as_ended(seen, events[0])
+    return Decision(events, seen, sends)
+
+
+def _as_ended(seen: CampaignView, event: Ended) -> CampaignView:
+    """The view as it is after its end."""
+    back = {share.store_id: share.units for share in event.returned}
+    return CampaignView(
+        seen.campaign_id, seen.terms, "ended", seen.list_price, 0, event.after.tally,
+        tuple(
+            QuotaView(
+                one.store_id, one.asked, one.set_aside, one.available - back.get(one.store_id, 0),
+                one.held, one.sold, one.returned + back.get(one.store_id, 0), one.problem,
+            )
+            for one in seen.quota
+        ),
+        seen.open_groups, seen.formed_groups, seen.failed_groups,
+    )  # fmt: skip
+
+
+# What is owed -----------------------------------------------------------------------------------
+
+
+def _tell_group(
+    state: CampaignState, events: Sequence[CampaignEvent], context: Context
+) -> list[Send]:
+    """The orders of a group that formed or failed learn of it; the one that is being answered
+    hears it twice, which changes nothing."""
+    sends = []
+    for event in events:
+        if not isinstance(event, GroupFormed | GroupFailed):
+            continue
+        formed = isinstance(event, GroupFormed)
+        price = event.price if isinstance(event, GroupFormed) else 0
+        reason = event.reason if isinstance(event, GroupFailed) else ""
+        outcome = "formed" if formed else "failed"
+        group = state.groups[event.group_id]
+        by_order = {state.seats[name].order_id: name for name in group.claims}
+        for order_id in event.order_ids:
+            sends.append(
+                Send(
+                    f"order/{order_id}",
+                    RecordGroup(
+                        context.entity_id, by_order[order_id], event.group_id, outcome, price,
+                        reason, context.now,
+                    ),
+                )
+            )  # fmt: skip
+    return sends
+
+
+def _give_back(
+    state: CampaignState, document: str, returned: Sequence[Share], context: Context
+) -> list[Send]:
+    """Units go back to their stores, under a document of the campaign's own."""
+    campaign_id = context.entity_id
+    return [
+        Send(
+            f"inventory/{share.store_id}",
+            GiveBack(f"{campaign_id} {document}", campaign_id, _items(state, share.units)),
+        )
+        for share in returned
+    ]
+
+
+def _items(state: CampaignState, units: int) -> tuple[StockItem, ...]:
+    return tuple(StockItem(part.sku, part.quantity * units) for part in state.stock)
+
+
+# Answers and time -------------------------------------------------------------------------------
+
+
+def _answered(state: CampaignState, command: Answered, context: Context) -> Decision:
+    match command.command:
+        case SetAside():
+            return _quota_answered(state, command, context)
+        case ConfirmClaim(claim_id):
+            return _claim_answered(state, claim_id, command, context)
+    return Decision()
+
+
+def _quota_answered(state: CampaignState, command: Answered, context: Context) -> Decision:
+    store_id = command.to.partition("/")[2]
+    shelf = state.shelves[store_id]
+    problem = command.problem
+    if shelf.answered or (problem is not None and problem.retryable):
+        return Decision()
+    if problem is not None:
+        facts = {"campaign_id": context.entity_id, "store_id": store_id, "reason": problem.detail}
+        refused = QuotaRefused(store_id, problem.code, problem.detail, context.now)
+        return Decision([refused], sends=[Send(NOTICES, Notify("ops", "quota-refused", facts))])
+    filled = rules.quota_set(state, store_id, context.now)
+    if filled is None:
+        return Decision()
+    event, ahead = filled
+    return Decision([event], sends=_give_back(state, "late", ahead.returned(), context))
+
+
+def _claim_answered(
+    state: CampaignState, claim_id: str, command: Answered, context: Context
+) -> Decision:
+    """Any refusal but *unknown order* leaves the claim as it is: it will be asked about again."""
+    seat = state.seats.get(claim_id)
+    if seat is None or seat.paid:
+        return Decision()
+    if command.answer is True:
+        return Decision([ClaimKept(claim_id, context.now + rules.ASK_AGAIN_S)])
+    problem = command.problem
+    if command.answer is False or (problem is not None and problem.code == "unknown-order"):
+        events, returned = rules.unclaim(state, Unclaim(claim_id, "expired"), context.now)
+        sends = _give_back(state, f"unclaim {claim_id}", returned, context)
+        return Decision(events, sends=[*sends, *_tell_group(state, events, context)])
+    return Decision()
+
+
+def _wake(state: CampaignState, context: Context) -> Decision:
+    """One thing at a time; the next wake-up comes at once if more is due."""
+    now = context.now
+    if not state.ended and now >= state.terms.ends_at:
+        decided = _end(state, "time", "", context)
+        return Decision(decided.events, sends=decided.sends)
+    group_id = rules.due_group(state, now)
+    if group_id is not None:
+        events, returned = rules.close_group(state, group_id, now)
+        sends = _give_back(state, f"group {group_id}", returned, context)
+        return Decision(events, sends=[*sends, *_tell_group(state, events, context)])
+    asked = rules.due_claims(state, now)
+    if asked is None:
+        return Decision()
+    return Decision(
+        [asked],
+        sends=[
+            Send(
+                f"order/{state.seats[claim_id].order_id}",
+                ConfirmClaim(claim_id, context.entity_id),
+                wants_answer=True,
+            )
+            for claim_id in asked.claim_ids
+        ],
+    )
+
+
+def wake_at(state: CampaignState) -> float:
+    """The next of: the campaign's end, a group's, an overdue claim."""
+    return state.timers[0][0] if state.timers else NEVER
+
+
+def finished_at(state: CampaignState) -> float:
+    """Since when it is over, nothing held or open any more."""
+    if not state.ended or state.seats or state.groups:
+        return NEVER
+    if not all(shelf.answered for shelf in state.shelves.values()):
+        return NEVER
+    return state.ended_at
+
+
+KIND = Kind(
+    name="campaign",
+    few=True,
+    state=CampaignState,
+    commands=CampaignCommand,
+    events=CampaignEvent,
+    replies=CampaignView | GroupList | Seating | Claimed | bool,
+    decide=decide,
+    evolve=evolve,
+    wake_at=wake_at,
+    finished_at=finished_at,
+)

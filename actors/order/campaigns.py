@@ -1,0 +1,365 @@
+"""Orders of a campaign: units and seat are claimed at the campaign instead of locked at a store.
+
+The units were set aside before; the campaign is their lock authority. A paid order is *held* until
+the campaign has confirmed its claim (and its group has formed); only then do its goods leave the
+quota and its tickets reach their stores. DOMAIN, Group-buy and Flash sale.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from actors.engine.kind import Answered, Ask, Context, Decision
+from actors.order.owing import (
+    notify_customer,
+    open_ticket,
+    refund,
+    refund_cancelled,
+    sell_reserved,
+    settle,
+    void_order,
+)
+from actors.order.turn import Turn
+from domain import routing
+from domain.campaign.brief import Brief
+from domain.campaign.commands import CheckPay, Claim, Confirm, Unclaim
+from domain.campaign.events import Claimed
+from domain.campaign.views import Seating
+from domain.customer.commands import CheckNewcomer
+from domain.errors import Problem, Refused, error_of
+from domain.geo import Position
+from domain.neighbourhood import Candidate, preference
+from domain.order.commands import Place, RecordGroup
+from domain.order.events import (
+    Fulfilment,
+    FulfilmentCancelled,
+    Line,
+    Reseated,
+    SeatConfirmed,
+)
+from domain.order.money import refund_cuts
+from domain.order.placing import (
+    check_wish,
+    fulfilment_of,
+    order_freight,
+    price,
+    share_freight,
+    share_out,
+)
+from domain.order.rules import LIVE_STATES
+from domain.order.state import OrderState
+
+__all__ = [
+    "Seats", "check_pay", "claim_again", "claim_for", "record_group", "seat_answered", "seats_won",
+]  # fmt: skip
+
+CLAIM, NEWCOMER, UNDO = "claim", "newcomer", "undo"
+
+
+@dataclass(slots=True)
+class Seats:
+    """A search for a campaign's units; once won, what the order's fulfilments will be."""
+
+    campaign_id: str
+    claim: Claim
+    line: Line
+    """All units wanted, as one line."""
+    candidates: dict[str, Candidate]
+    number: int
+    """Of the first fulfilment."""
+    next_line: int
+    fee: int | None
+    """The freight already agreed; None: still to be told."""
+    stage: str = CLAIM
+    problem: Problem | None = None
+    claimed: Claimed | None = None
+    fulfilments: tuple[Fulfilment, ...] = ()
+    lines: tuple[Line, ...] = ()
+    freight: int = 0
+
+    @property
+    def total(self) -> int:
+        """Minor units, freight included."""
+        return self.line.amount + self.freight
+
+
+def claim_for(command: Place, context: Context) -> Ask | Seats:
+    """Claim what a new order asks of its campaign; ``Seats`` once won, and then the caller stores
+    the order. Raises ``Refused`` with the codes of ``domain.order.placing``, of
+    ``domain.campaign.rules.claim``, and ``unknown-campaign``, ``campaign-lines``,
+    ``campaign-online``, ``wrong-currency``, ``wrong-total``, ``no-zone``, ``no-store-open``,
+    ``not-newcomer``."""
+    seats: Seats | None = context.memo
+    if seats is None:
+        return _first_question(command, context)
+    if seats.stage == NEWCOMER:
+        answer = context.answers[-1]
+        if isinstance(answer, Problem):
+            raise error_of(answer)
+        return _ask_claim(seats)
+    if seats.stage == UNDO:
+        assert seats.problem is not None
+        raise error_of(seats.problem)
+    won = seats_won(seats, context)
+    if isinstance(won, Problem):
+        raise error_of(won)
+    expected = command.expected_total
+    if expected is not None and won.total != expected:
+        return _undo(won, expected)
+    return won
+
+
+def seats_won(seats: Seats, context: Context) -> Seats | Problem:
+    """What the campaign answered: the fulfilments to store, or why there are none."""
+    answer = context.answers[-1]
+    if isinstance(answer, Problem):
+        return answer
+    assert isinstance(answer, Claimed)
+    parts = []
+    for share in answer.parts:
+        found = seats.candidates[share.store_id]
+        units = ((seats.line.line_id, share.units),)
+        parts.append(routing.Part(found.store, found.zone, units, found.distance_m))
+    wanted = {seats.line.line_id: seats.line.quantity}
+    shares = share_out([seats.line], wanted, parts, seats.next_line)
+    fee = order_freight(parts, seats.line.amount) if seats.fee is None else seats.fee
+    fulfilments, lines = [], []
+    for number, (part, pieces, freight) in enumerate(
+        zip(parts, shares, share_freight(fee, shares), strict=True), seats.number
+    ):
+        fulfilment_id = f"{seats.claim.order_id}-{number}"
+        made = fulfilment_of(fulfilment_id, part, freight)
+        fulfilments.append(replace(made, campaign_id=seats.campaign_id))
+        lines += [replace(line, fulfilment_id=fulfilment_id) for line, _ in pieces]
+    seats.claimed, seats.freight = answer, fee
+    seats.fulfilments, seats.lines = tuple(fulfilments), tuple(lines)
+    return seats
+
+
+def _first_question(command: Place, context: Context) -> Ask:
+    check_wish(command)
+    views = context.views
+    brief: Brief = views.campaign(command.campaign_id)
+    policy = views.channel(command.channel)
+    order_id = context.entity_id
+    line = _campaign_line(command, brief, price(order_id, command.lines, views.skus, policy))
+    if command.currency != brief.terms.currency:
+        raise Refused(
+            "wrong-currency",
+            f"This campaign is sold in {brief.terms.currency}.",
+            currency=brief.terms.currency,
+        )
+    position = command.address.position if command.delivery == "delivery" else None  # type: ignore[union-attr]
+    candidates = _candidates(brief, position, command.store_id, command.channel, context)
+    claim = Claim(
+        f"{order_id}-1", order_id, command.customer.customer_id, command.channel, line.quantity,
+        tuple(candidates), policy.max_splits, command.group_id,
+    )  # fmt: skip
+    seats = Seats(command.campaign_id, claim, line, candidates, 1, 2, None)
+    rule = brief.terms.group
+    if rule is not None and rule.kind == "newcomers" and command.group_id:
+        seats.stage = NEWCOMER
+        return Ask([(f"customer/{claim.customer_id}", CheckNewcomer(order_id))], seats)
+    return _ask_claim(seats)
+
+
+def _campaign_line(command: Place, brief: Brief, lines: Sequence[Line]) -> Line:
+    terms = brief.terms
+    if len(lines) != 1 or lines[0].sku != terms.sku:
+        raise Refused("campaign-lines", f"An order of this campaign holds {terms.sku} alone.")
+    if command.payment != "online":
+        raise Refused("campaign-online", "Orders of a campaign are paid online.")
+    if not command.customer.customer_id:
+        raise Refused("no-customer", "An order of a campaign needs a known customer.")
+    (line,) = lines
+    return replace(
+        line,
+        unit_price=terms.price,
+        amount=terms.price * line.quantity,
+        list_price=line.unit_price,
+        issuer=terms.issuer,
+    )
+
+
+def _candidates(
+    brief: Brief, position: Position | None, store_id: str, channel: str, context: Context
+) -> dict[str, Candidate]:
+    """The campaign's open stores that reach the customer, the preferred first (Routing, rule 2).
+
+    Raises ``Refused``: ``no-zone``, ``no-store-open``."""
+    found = []
+    for share in brief.terms.quota:
+        if store_id in ("", share.store_id):
+            one = context.views.candidate(share.store_id, context.now, position, channel)
+            if one is not None and (position is not None or one.store.pickup):
+                found.append(one)
+    if not found:
+        raise Refused("no-zone", "No store of this campaign serves this customer.")
+    able = sorted([one for one in found if one.open], key=preference)
+    if not able:
+        raise Refused("no-store-open", "The campaign's stores here are closed now.")
+    return {one.store.store_id: one for one in able}
+
+
+def _ask_claim(seats: Seats) -> Ask:
+    seats = _at(seats, CLAIM)
+    return Ask([(f"campaign/{seats.campaign_id}", seats.claim)], seats)
+
+
+def _undo(seats: Seats, expected: int) -> Ask:
+    """The claim is not what the customer was shown: it is given back at once."""
+    seats = _at(seats, UNDO)
+    seats.problem = Problem(
+        "wrong-total",
+        f"The total is {seats.total}, not {expected}. Show it to the customer and order again.",
+        extra={"total": seats.total, "expected": expected},
+    )
+    unclaim = Unclaim(seats.claim.claim_id, "the order was not placed")
+    return Ask([(f"campaign/{seats.campaign_id}", unclaim)], seats)
+
+
+def _at(seats: Seats, stage: str) -> Seats:
+    """The same search at another stage; memos are not changed in place."""
+    seats = copy(seats)
+    seats.stage = stage
+    return seats
+
+
+# Paying -----------------------------------------------------------------------------------------
+
+
+def check_pay(state: OrderState, context: Context) -> Ask | None:
+    """Before a payment is opened: the seat may still be paid (asked once). Raises ``Refused``:
+    ``seat-gone``, ``campaign-sold-out``."""
+    if not state.group_id:
+        return None
+    if not context.answers:
+        return Ask([(f"campaign/{state.campaign_id}", CheckPay(state.claim_id))])
+    (answer,) = context.answers
+    if isinstance(answer, Problem):
+        raise error_of(answer)
+    return None
+
+
+def claim_again(state: OrderState, context: Context) -> Ask | Seats | Problem:
+    """A late payer's claim: the same units, in the same group if it has a seat, else by the
+    campaign's policy."""
+    if context.memo is not None:
+        return seats_won(context.memo, context)
+    brief = context.views.campaigns.get(state.campaign_id)
+    if brief is None:
+        return Problem("unknown-campaign", "The campaign is not known here any more.")
+    bound = state.parts[0].fulfilment.store_id if state.bound else ""
+    delivered = state.delivery == "delivery" and state.address is not None
+    position = state.address.position if delivered and state.address else None
+    try:
+        candidates = _candidates(brief, position, bound, state.channel, context)
+    except Refused as refusal:
+        return refusal.as_problem()
+    line = replace(
+        state.lines[0],
+        quantity=sum(line.quantity for line in state.lines),
+        amount=sum(line.amount for line in state.lines),
+    )
+    number = state.number + 1
+    claim = Claim(
+        f"{state.order_id}-{number}", state.order_id, state.customer.customer_id, state.channel,
+        line.quantity, tuple(candidates), context.views.channel(state.channel).max_splits,
+        state.group_id, late=True,
+    )  # fmt: skip
+    next_line = max(int(line.line_id.rpartition("/")[2]) for line in state.lines) + 1
+    seats = Seats(state.campaign_id, claim, line, candidates, number, next_line, state.freight)
+    return Ask([(f"campaign/{state.campaign_id}", claim)], seats)
+
+
+def seat_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:
+    """The campaign has confirmed the claim of a paid order, or holds it no longer."""
+    sent: Confirm = answered.command
+    turn = Turn(state, context)
+    if sent.claim_id != state.claim_id or not _waits(state):
+        return turn.decision()
+    problem = answered.problem
+    if problem is not None:
+        return _seat_gone(turn, problem)
+    answer = answered.answer
+    assert isinstance(answer, Seating)
+    if answer.outcome in ("sold", "formed"):
+        _go(turn, answer.group_id, answer.price)
+    elif answer.outcome == "failed":
+        _fail(turn, "group-failed", "its group did not form")
+    return turn.decision()
+
+
+def record_group(state: OrderState, command: RecordGroup, context: Context) -> Decision:
+    """The order's group formed or failed; told again, nothing changes."""
+    turn = Turn(state, context)
+    if command.claim_id != state.claim_id or not _waits(state):
+        return turn.decision()
+    if command.outcome == "formed":
+        _go(turn, command.group_id, command.price)
+    else:
+        _fail(turn, "group-failed", command.reason)
+    return turn.decision()
+
+
+def _waits(state: OrderState) -> bool:
+    return state.state in LIVE_STATES and any(part.state == "held" for part in state.parts)
+
+
+def _seat_gone(turn: Turn, problem: Problem) -> Decision | Ask:
+    """The seat was lost between payment and confirmation: as for any late payer."""
+    if problem.retryable:
+        return turn.decision()
+    outcome = claim_again(turn.state, turn.context)
+    if isinstance(outcome, Ask):
+        return outcome
+    if isinstance(outcome, Problem):
+        if outcome.retryable:
+            raise error_of(outcome)
+        _fail(turn, "paid-too-late", outcome.detail)
+        return turn.decision()
+    claimed = outcome.claimed
+    assert claimed is not None
+    turn.record(
+        Reseated(turn.now, outcome.fulfilments, outcome.lines, claimed.claim_id, claimed.group_id)
+    )
+    state = turn.state
+    turn.owe(f"campaign/{state.campaign_id}", Confirm(state.claim_id), True)
+    return turn.decision()
+
+
+def _go(turn: Turn, group_id: str, unit_price: int) -> None:
+    """The goods are sold: to the stores with them; what was paid too much goes back."""
+    state = turn.state
+    cuts = tuple(
+        (line.line_id, (line.unit_price - unit_price) * line.quantity)
+        for line in state.lines
+        if line.unit_price > unit_price
+    )
+    held = [part.fulfilment.fulfilment_id for part in state.parts if part.state == "held"]
+    reason = "more members, lower price"
+    back = refund_cuts(state, cuts, f"{state.claim_id}-ladder", reason, turn.now)
+    refund(turn, back)
+    turn.record(SeatConfirmed(turn.now, group_id, cuts))
+    for part in turn.state.parts:
+        if part.fulfilment.fulfilment_id in held:
+            sell_reserved(turn, part)
+            open_ticket(turn, part)
+    if group_id:
+        facts = {"group_id": group_id, "unit_price": str(unit_price)}
+        if back is not None:
+            facts["refunded"] = str(back.amount)
+        notify_customer(turn, "group-formed", **facts)
+
+
+def _fail(turn: Turn, template: str, reason: str) -> None:
+    """Everything goes back to the customer, once, and they are told."""
+    held = [part.fulfilment.fulfilment_id for part in turn.state.parts if part.state == "held"]
+    for fulfilment_id in held:
+        turn.record(FulfilmentCancelled(fulfilment_id, reason, turn.now))
+    refund_cancelled(turn, held, reason)
+    notify_customer(turn, template, campaign_id=turn.state.campaign_id, reason=reason)
+    void_order(turn)
+    settle(turn)

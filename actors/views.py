@@ -1,0 +1,518 @@
+"""The read model of a process: catalogue, stock hints, pauses and load, kept current by the feed.
+
+It may be stale by a moment, and nothing depends on that: the atomic lock decides (DOMAIN, Routing
+rule 5). Questions cost the same with 50 stores as with 5,000: stores are found through a grid of
+cells, and a region's stock is kept as a sum per dispatch zone.
+"""
+
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import cos, floor, inf, radians
+from sys import intern
+from typing import Any, TypeAlias
+
+from domain.campaign.brief import Brief, brief_of, followed
+from domain.catalogue.events import ChannelPut, SkuPut, StorePut
+from domain.catalogue.hours import opening
+from domain.catalogue.model import ChannelPolicy, Sku, StoreProfile, Zone
+from domain.catalogue.rules import explode
+from domain.device.events import CodeCreated
+from domain.device.state import CodeState
+from domain.device.state import evolve as device_after
+from domain.errors import Refused
+from domain.geo import Circle, Position, contains
+from domain.inventory.events import Left
+from domain.inventory.state import Cell
+from domain.neighbourhood import (
+    METRES_PER_DEGREE,
+    Candidate,
+    Neighbourhood,
+    Reach,
+    Site,
+    reach_of,
+)
+from domain.risk.blocks import Blocks
+from domain.risk.events import BlockPut, BlockRemoved
+from domain.store.events import ItemPaused, StorePaused, TicketClosed, TicketMoved, TicketOpened
+
+__all__ = ["KINDS_FOLLOWED", "Views"]
+
+KINDS_FOLLOWED: tuple[str, ...] = ("catalogue", "inventory", "store", "campaign", "risk")
+"""What rules need to know everywhere. A gateway follows ``device`` as well: whom it may serve."""
+
+CELLS_PER_DEGREE = 20
+"""Grid cells of 0.05 degrees, some 5.5 km from south to north."""
+CELLS_AROUND = 360 * CELLS_PER_DEGREE
+CELLS_OF_ZONE_MAX = 1_024
+"""A wider zone is not put into cells; it is looked at for every address."""
+IN_WORK = frozenset({"new", "accepted", "picking", "ready"})
+"""States of a ticket that count as load: from payment until the goods leave the counter."""
+
+GridCell: TypeAlias = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Site(Site):
+    """A site, and what is needed to keep it current."""
+
+    known: bool = False
+    """The catalogue has its profile (stock may be heard of first)."""
+    paused: bool = False
+    paused_until: float | None = None
+    withheld: dict[str, int] = field(default_factory=dict)
+    """Paused items, with what would be sellable of them."""
+    work: set[str] = field(default_factory=set)
+    """Fulfilments in work at the counter."""
+    allotted: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Channel -> SKU -> units held exclusively for it."""
+    cells: list[GridCell] = field(default_factory=list)
+    changes_at: float = inf
+    """When opening hours or the end of a pause may next change ``open``."""
+
+
+def _unknown_site(store_id: str) -> _Site:
+    nowhere = Position(0.0, 0.0)
+    return _Site(StoreProfile(store_id, "", nowhere, "", (), "", active=False), 0.0, 0.0)
+
+
+class Views:
+    """The read model. All methods are plain and quick; none of them waits."""
+
+    KINDS_FOLLOWED = KINDS_FOLLOWED
+
+    def __init__(self) -> None:
+        self.pickup_secret = b""
+        """Keys the one-time codes of self-pickup; set by ``bootstrap``."""
+        self.skus: dict[str, Sku] = {}
+        self.stores: dict[str, StoreProfile] = {}
+        self.channels: dict[str, ChannelPolicy] = {}
+        """Those that were set; see :meth:`channel`."""
+        self.campaigns: dict[str, Brief] = {}
+        """Quota and time of each campaign, a moment old."""
+        self.blocks = Blocks()
+        """Who may not order."""
+        self.sessions: dict[str, CodeState] = {}
+        """Paired devices by session id, ended ones among them until their time is over (followed by
+        gateways alone)."""
+        self._sites: dict[str, _Site] = {}
+        self._grid: dict[GridCell, list[Reach]] = {}
+        self._wide: list[Reach] = []
+        self._regions: dict[str, dict[str, int]] = {}
+        self._changes: list[tuple[float, str]] = []
+        self._channels_allotted: set[str] = set()
+
+    # Questions ----------------------------------------------------------------------------------
+
+    def channel(self, name: str) -> ChannelPolicy:
+        """The channel's rules; the defaults for a channel that nobody has set."""
+        known = self.channels.get(name)
+        return ChannelPolicy(name) if known is None else known
+
+    def campaign(self, campaign_id: str) -> Brief:
+        """Raises ``Refused`` with ``unknown-campaign``."""
+        known = self.campaigns.get(campaign_id)
+        if known is None:
+            raise Refused("unknown-campaign", f"There is no campaign {campaign_id}.")
+        return known
+
+    def stock_of(self, sku: Sku) -> tuple[tuple[str, int], ...]:
+        """(SKU, units) that one unit draws from stock: a combo explodes into its components.
+
+        Raises ``Refused``: ``unknown-sku`` for a component that is not in the catalogue,
+        ``nested-combo`` for one that is a combo itself.
+        """
+        if not sku.components:
+            return ((sku.sku, 1),)
+        for component in sku.components:
+            part = self.skus.get(component.sku)
+            if part is None:
+                raise Refused(
+                    "unknown-sku",
+                    f"{sku.sku} contains {component.sku}, which is not in the catalogue.",
+                    sku=component.sku,
+                )
+            if part.components:
+                raise Refused(
+                    "nested-combo", f"{sku.sku} contains the combo {part.sku}: list its parts."
+                )
+        return explode(sku)
+
+    def candidates(
+        self, position: Position, skus: Iterable[str], now: float, channel: str = ""
+    ) -> Iterable[Candidate]:
+        """The stores whose zone contains the position, to be passed to ``routing.plan``: closed
+        ones included, sellable units of the (component) ``skus`` as the channel would get them.
+
+        Nothing is computed for stores that routing does not look at; use the result at once.
+        """
+        self._advance(now)
+        around = Neighbourhood(self._reaches(position), position)
+        if channel in self._channels_allotted:
+            return self._for_channel(around, channel, tuple(skus))
+        return around
+
+    def candidate(
+        self, store_id: str, now: float, position: Position | None = None, channel: str = ""
+    ) -> Candidate | None:
+        """One named store. With a position only if a zone of it reaches there (the best such zone
+        is given); without, for self-pickup. None if it is unknown or does not reach there."""
+        self._advance(now)
+        site = self._sites.get(store_id)
+        if site is None or not site.known:
+            return None
+        zone: Zone | None = None
+        if position is not None:
+            around = [zone for zone in site.store.zones if contains(zone.area, position)]
+            if not around:
+                return None
+            zone = min(around, key=lambda zone: zone.tier)
+        found = site.candidate(zone, position)
+        if channel in site.allotted:
+            found.sellable = _with_allotment(site, channel, site.stock)
+        return found
+
+    def is_open(self, store_id: str, now: float) -> bool:
+        """Whether the store takes orders now: active, not paused, within its opening hours."""
+        self._advance(now)
+        site = self._sites.get(store_id)
+        return site is not None and site.open
+
+    def sellable(self, store_id: str, sku: str, channel: str = "") -> int:
+        """Units of a SKU or combo sellable at a store; 0 when unknown or paused there."""
+        site = self._sites.get(store_id)
+        if site is None:
+            return 0
+        stock: Mapping[str, int] = site.stock
+        if channel in site.allotted:
+            stock = _with_allotment(site, channel, stock)
+        return min((stock.get(part, 0) // units for part, units in self._parts(sku)), default=0)
+
+    def region_sellable(
+        self, skus: Iterable[str], position: Position, now: float
+    ) -> dict[str, int]:
+        """Units of each SKU sellable in the region of a position: the sums of the dispatch zones
+        of which an open store delivers there, over all their open stores.
+
+        A combo counts as often as the sums of its components allow. An estimate by nature: a store
+        of the region may not reach this very address. 0 where nobody delivers now.
+        """
+        self._advance(now)
+        regions = [self._regions.get(name, {}) for name in self._regions_at(position)]
+        return {
+            sku: min(
+                sum(region.get(part, 0) for region in regions) // units
+                for part, units in self._parts(sku)
+            )
+            for sku in skus
+        }
+
+    # Following the feed -------------------------------------------------------------------------
+
+    def apply(self, kind: str, entity: str, event: Any, at: float) -> None:
+        """Follow one event of a kind in ``KINDS_FOLLOWED``; others are ignored. ``at`` is the
+        record's time."""
+        if kind == "inventory":
+            left = getattr(event, "left", None)
+            if left:
+                self._stock_left(self._site(entity), left)
+        elif kind == "store":
+            self._store_event(self._site(entity), event)
+        elif kind == "campaign":
+            brief = followed(self.campaigns.get(entity), entity, event)
+            if brief is not None:
+                self.campaigns[entity] = brief
+        elif kind == "catalogue":
+            self._catalogue_event(event)
+        elif kind == "risk":
+            if isinstance(event, BlockPut):
+                self.blocks.put(event.block)
+            elif isinstance(event, BlockRemoved):
+                self.blocks.drop(event.block.kind, event.block.value)
+        elif kind == "device":
+            self._device_event(entity, event)
+
+    def load(self, kind: str, entity: str, state: Any) -> None:
+        """Take an entity's state from a snapshot; later events are applied on top."""
+        if kind == "inventory":
+            site = self._site(entity)
+            cells: dict[str, Cell] = state.cells
+            for sku in [name for name in site.stock if name not in cells]:
+                self._set_sellable(site, sku, 0)
+            self._stock_left(
+                site,
+                [
+                    Left(
+                        sku,
+                        cell.sellable,
+                        tuple((name, held.free) for name, held in cell.allotments.items()),
+                    )
+                    for sku, cell in cells.items()
+                ],
+            )
+        elif kind == "store":
+            self._load_store(self._site(entity), state)
+        elif kind == "campaign":
+            self.campaigns[entity] = brief_of(entity, state)
+        elif kind == "risk":
+            if state.block is not None:
+                self.blocks.put(state.block)
+            elif entity.startswith("block:"):
+                self.blocks.drop(*entity.split(":", 2)[1:])
+        elif kind == "device":
+            self.sessions[entity] = state
+        elif kind == "catalogue":
+            if state.sku is not None:
+                self._catalogue_event(SkuPut(state.sku))
+            if state.store is not None:
+                self._catalogue_event(StorePut(state.store))
+            if state.channel is not None:
+                self._catalogue_event(ChannelPut(state.channel))
+
+    def forget(self, kind: str, gone: Callable[[str], bool]) -> None:
+        """Drop what has finished and left memory while nobody followed: campaigns that are over,
+        blocks that were removed. (Goods, stores and stock never finish.)"""
+        if kind == "campaign":
+            for campaign_id in [name for name in self.campaigns if gone(name)]:
+                del self.campaigns[campaign_id]
+        elif kind == "risk":
+            for block in self.blocks.all():
+                if gone(f"block:{block.kind}:{block.value}"):
+                    self.blocks.drop(block.kind, block.value)
+
+    def _catalogue_event(self, event: Any) -> None:
+        match event:
+            case SkuPut(sku):
+                self.skus[sku.sku] = sku
+            case ChannelPut(channel):
+                self.channels[channel.channel] = channel
+            case StorePut(store):
+                self.stores[store.store_id] = store
+                self._place(self._site(store.store_id), store)
+
+    def _device_event(self, entity: str, event: Any) -> None:
+        if isinstance(event, CodeCreated):
+            over = [
+                name
+                for name, known in self.sessions.items()
+                if max(known.expires_at, known.session_until) < event.at
+            ]
+            for name in over:
+                del self.sessions[name]
+        elif entity not in self.sessions:
+            return
+        self.sessions[entity] = device_after(self.sessions.get(entity), event)
+
+    def _store_event(self, site: _Site, event: Any) -> None:
+        match event:
+            case TicketOpened():
+                site.work.add(event.ticket.fulfilment_id)
+                _weigh(site)
+            case TicketMoved():
+                if event.state in IN_WORK:
+                    site.work.add(event.fulfilment_id)
+                else:
+                    site.work.discard(event.fulfilment_id)
+                _weigh(site)
+            case TicketClosed():
+                site.work.discard(event.fulfilment_id)
+                _weigh(site)
+            case StorePaused():
+                site.paused, site.paused_until = event.paused, event.until
+                self._plan_change(site, 0.0)
+            case ItemPaused():
+                self._pause_item(site, event.sku, event.paused)
+
+    def _load_store(self, site: _Site, state: Any) -> None:
+        site.paused, site.paused_until = state.paused, state.paused_until
+        self._plan_change(site, 0.0)
+        paused_items = set(state.paused_items)
+        for sku in [*site.withheld]:
+            if sku not in paused_items:
+                self._pause_item(site, sku, False)
+        for sku in paused_items:
+            self._pause_item(site, sku, True)
+        site.work = {name for name, ticket in state.tickets.items() if ticket.state in IN_WORK}
+        _weigh(site)
+
+    def _site(self, store_id: str) -> _Site:
+        site = self._sites.get(store_id)
+        if site is None:
+            site = self._sites[store_id] = _unknown_site(store_id)
+        return site
+
+    # Stock --------------------------------------------------------------------------------------
+
+    def _stock_left(self, site: _Site, left: Iterable[Left]) -> None:
+        for item in left:
+            self._set_sellable(site, item.sku, item.sellable)
+            if item.channels or site.allotted:
+                self._set_allotments(site, item)
+
+    def _set_sellable(self, site: _Site, sku: str, sellable: int) -> None:
+        if sku in site.withheld:
+            site.withheld[sku] = sellable
+            return
+        stock = site.stock
+        if sku not in stock:
+            sku = intern(sku)
+        if site.open:
+            region = self._regions[site.store.dispatch_zone]
+            region[sku] = region.get(sku, 0) + sellable - stock.get(sku, 0)
+        stock[sku] = sellable
+
+    def _set_allotments(self, site: _Site, item: Left) -> None:
+        for held in site.allotted.values():
+            held.pop(item.sku, None)
+        for channel, units in item.channels:
+            site.allotted.setdefault(channel, {})[item.sku] = units
+            self._channels_allotted.add(channel)
+
+    def _pause_item(self, site: _Site, sku: str, paused: bool) -> None:
+        if paused and sku not in site.withheld:
+            sellable = site.stock.get(sku, 0)
+            self._set_sellable(site, sku, 0)
+            site.withheld[sku] = sellable
+        elif not paused and sku in site.withheld:
+            self._set_sellable(site, sku, site.withheld.pop(sku))
+
+    def _parts(self, sku: str) -> tuple[tuple[str, int], ...]:
+        known = self.skus.get(sku)
+        return ((sku, 1),) if known is None else explode(known)
+
+    def _for_channel(
+        self, around: Neighbourhood, channel: str, skus: tuple[str, ...]
+    ) -> Iterator[Candidate]:
+        """The slower way for a channel with allotments anywhere: its own units are added."""
+        for candidate in around:
+            site = self._sites[candidate.store.store_id]
+            if channel in site.allotted:
+                wanted = {sku: site.stock[sku] for sku in skus if sku in site.stock}
+                candidate.sellable = _with_allotment(site, channel, wanted)
+            yield candidate
+
+    # Where and when -----------------------------------------------------------------------------
+
+    def _reaches(self, position: Position) -> list[Reach]:
+        found = self._grid.get(_cell_of(position), [])
+        if self._wide:
+            return sorted([*found, *self._wide], key=_rank)
+        return found
+
+    def _regions_at(self, position: Position) -> list[str]:
+        found: list[str] = []
+        for _, _, _, site, zone, _, _ in self._reaches(position):
+            name = site.store.dispatch_zone
+            if site.open and name not in found and contains(zone.area, position):
+                found.append(name)
+        return found
+
+    def _place(self, site: _Site, store: StoreProfile) -> None:
+        """Take a store's profile over, and put its zones into the grid."""
+        self._open_or_close(site, False)
+        for cell in site.cells:
+            self._grid[cell] = [reach for reach in self._grid[cell] if reach[3] is not site]
+            if not self._grid[cell]:
+                del self._grid[cell]
+        self._wide = [reach for reach in self._wide if reach[3] is not site]
+        site.store, site.known = store, True
+        site.lat, site.lon = store.position.lat, store.position.lon
+        cells: set[GridCell] = set()
+        for zone in store.zones:
+            reach = reach_of(site, zone)
+            covered = _cells_under(zone)
+            if covered is None:
+                insort(self._wide, reach, key=_rank)
+                continue
+            for cell in covered:
+                insort(self._grid.setdefault(cell, []), reach, key=_rank)
+            cells.update(covered)
+        site.cells = list(cells)
+        _weigh(site)
+        self._plan_change(site, 0.0)
+
+    def _plan_change(self, site: _Site, at: float) -> None:
+        site.changes_at = at
+        if at < inf:
+            heappush(self._changes, (at, site.store.store_id))
+
+    def _advance(self, now: float) -> None:
+        """Open and close the stores whose time has come."""
+        changes = self._changes
+        while changes and changes[0][0] <= now:
+            at, store_id = heappop(changes)
+            site = self._sites[store_id]
+            if site.changes_at == at:
+                is_open, changes_at = _hours(site, now)
+                self._open_or_close(site, is_open)
+                self._plan_change(site, changes_at)
+
+    def _open_or_close(self, site: _Site, is_open: bool) -> None:
+        """A region's sums are over its open stores."""
+        if site.open == is_open:
+            return
+        site.open = is_open
+        region = self._regions.setdefault(site.store.dispatch_zone, {})
+        sign = 1 if is_open else -1
+        for sku, units in site.stock.items():
+            region[sku] = region.get(sku, 0) + sign * units
+
+
+def _weigh(site: _Site) -> None:
+    site.load = len(site.work) / site.store.capacity_per_slot
+
+
+def _with_allotment(site: _Site, channel: str, stock: Mapping[str, int]) -> dict[str, int]:
+    own = site.allotted[channel]
+    return {
+        sku: units + (0 if sku in site.withheld else own.get(sku, 0))
+        for sku, units in stock.items()
+    }
+
+
+def _hours(site: _Site, now: float) -> tuple[bool, float]:
+    """Whether a site is open, and until when that is sure."""
+    store = site.store
+    if not site.known or not store.active:
+        return False, inf
+    if site.paused and (site.paused_until is None or now < site.paused_until):
+        return False, inf if site.paused_until is None else site.paused_until
+    return opening(store, now)
+
+
+# The grid ---------------------------------------------------------------------------------------
+
+
+def _rank(reach: Reach) -> tuple[int, int, str, str]:
+    return reach[0], reach[1], reach[2], reach[4].zone_id
+
+
+def _cell_of(position: Position) -> GridCell:
+    return (
+        floor(position.lat * CELLS_PER_DEGREE),
+        floor(position.lon * CELLS_PER_DEGREE) % CELLS_AROUND,
+    )
+
+
+def _cells_under(zone: Zone) -> list[GridCell] | None:
+    """The cells that a zone's bounding box touches; None when they are too many."""
+    area = zone.area
+    if isinstance(area, Circle):
+        high = area.radius_m / METRES_PER_DEGREE * 1.001
+        furthest = abs(area.centre.lat) + high
+        if furthest >= 89.0:
+            return None
+        wide = high / cos(radians(furthest))
+        south, north = area.centre.lat - high, area.centre.lat + high
+        west, east = area.centre.lon - wide, area.centre.lon + wide
+    else:
+        south = min(corner.lat for corner in area.corners)
+        north = max(corner.lat for corner in area.corners)
+        west = min(corner.lon for corner in area.corners)
+        east = max(corner.lon for corner in area.corners)
+    rows = range(floor(south * CELLS_PER_DEGREE), floor(north * CELLS_PER_DEGREE) + 1)
+    columns = range(floor(west * CELLS_PER_DEGREE), floor(east * CELLS_PER_DEGREE) + 1)
+    if len(rows) * len(columns) > CELLS_OF_ZONE_MAX or len(columns) >= CELLS_AROUND:
+        return None
+    return [(row, column % CELLS_AROUND) for row in rows for column in columns]
