@@ -1,0 +1,82 @@
+"""What the plain FastAPI routes share: who calls, the idempotency key, bodies and answers."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from domain.geo import Position
+from orchestrator.api.desk import checked_key
+from orchestrator.api.wire import json_answer
+from orchestrator.auth import Caller
+
+__all__ = [
+    "After", "Authorised", "Body", "Key", "Limit", "Moment", "Name", "PositionBody", "Text",
+    "answer", "authorised", "page_answer", "seconds",
+]  # fmt: skip
+
+
+class Body(BaseModel):
+    """A request's body: types are not coerced, unknown members are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class PositionBody(Body):
+    """WGS 84, degrees."""
+
+    lat: Annotated[float, Field(ge=-90, le=90)]
+    lon: Annotated[float, Field(ge=-180, le=180)]
+
+    def as_position(self) -> Position:
+        """The domain's value."""
+        return Position(self.lat, self.lon)
+
+
+async def authorised(request: Request) -> Caller:
+    """Who calls, checked against ``access.ROLES_OF`` for the route that was matched."""
+    caller: Caller = request.app.state.desk.access.caller(
+        f"{request.method} {request.scope['route'].path}",
+        request.headers.get("authorization", ""),
+        request.path_params,
+    )
+    return caller
+
+
+async def idempotency_key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="Chosen by the caller, 1 to 200 visible characters; the same at a retry. "
+            "A repeat gets the first answer; with another body it is refused.",
+            examples=["0f8b6c9e-3c1d-4b53-9d37-2f2c1f1f6a01"],
+        ),
+    ] = None,
+) -> str:
+    """The Idempotency-Key header. Raises ``Refused`` with ``idempotency-key-missing``."""
+    return checked_key(idempotency_key)
+
+
+Authorised = Annotated[Caller, Depends(authorised)]
+Key = Annotated[str, Depends(idempotency_key)]
+Moment = Annotated[AwareDatetime, Field(strict=False, examples=["2026-03-01T12:00:00Z"])]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Text = Annotated[str, Field(max_length=500)]
+After = Annotated[str, Query(max_length=200, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Items per page.")]
+
+
+def answer(document: Any, status: int = 200) -> Response:
+    """The document (a public struct, or rows) as JSON."""
+    made = json_answer(document, status)
+    return Response(made.body, made.status, media_type="application/json")
+
+
+def page_answer(items: Any, after: str | None) -> Response:
+    """One cursor page."""
+    return answer({"items": items, "next": after})
+
+
+def seconds(at: Any) -> float | None:
+    """A moment as epoch seconds; none stays none."""
+    return None if at is None else float(at.timestamp())

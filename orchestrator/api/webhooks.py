@@ -1,0 +1,93 @@
+"""Payment providers' webhooks (hot): verified, then recorded by the order they are about."""
+
+from fastapi import APIRouter
+
+from domain.errors import DoorstepError, Refused
+from domain.order import commands as order
+from domain.payment import ProviderAnswer
+from orchestrator import metrics, models
+from orchestrator.api import examples
+from orchestrator.api.desk import Desk, derived_id
+from orchestrator.api.openapi import answers, declare_hot
+from orchestrator.api.wire import Answer, HotRoute, Receive, Scope, read_body
+from orchestrator.logs import logger
+
+__all__ = ["hot_routes", "router"]
+
+log = logger(__name__)
+RECEIVED = Answer(200, [(b"content-type", b"application/json")], b'{"received":true}')
+
+
+def hot_routes(desk: Desk) -> list[HotRoute]:
+    """Receiving, as raw ASGI."""
+    service = desk.service
+    bytes_max = service.settings.body_bytes_max
+
+    async def receive_webhook(scope: Scope, receive: Receive) -> Answer:
+        """An event of a payment, signed by the provider. Send it again until the answer is 200;
+        repeated, late and out-of-order events are expected."""
+        name = scope["path"].rpartition("/")[2]
+        verifier = service.providers.get(name)
+        if verifier is None:
+            raise Refused("unknown-provider", f"No provider {name!r} is set up here.")
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        body = await read_body(receive, headers, bytes_max)
+        texts = {key.decode("latin-1"): value.decode("latin-1") for key, value in headers.items()}
+        outcome = "failed"
+        try:
+            event = verifier.verify(body, texts, service.clock.now())
+            await _record(desk, name, event, body)
+            outcome = "done"
+        except DoorstepError as error:
+            outcome = error.code
+            log.warning("webhook.refused", provider=name, code=error.code, detail=error.detail)
+            raise
+        finally:
+            metrics.webhooks.labels(name, outcome).inc()
+        return RECEIVED
+
+    return [HotRoute("POST", "/v1/webhooks/{provider}", receive_webhook)]
+
+
+def router(desk: Desk) -> APIRouter:
+    """The hot route, declared."""
+    routes = APIRouter(tags=["webhooks"])
+    provider = {"name": "provider", "in": "path", "required": True, "schema": {"type": "string"}}
+    declare_hot(
+        routes,
+        hot_routes(desk)[0],
+        answers(
+            models.Received, examples.RECEIVED, "unknown-provider", "bad-signature",
+            "stale-webhook", "malformed-webhook", "unknown-order", "body-too-large", "busy",
+            "gateway-busy", "outcome-unknown", "journal-away", description="Recorded, durably.",
+        ),
+        body=models.WebhookBody,
+        body_example=examples.WEBHOOK,
+        parameters=[provider],
+    )  # fmt: skip
+    return routes
+
+
+async def _record(desk: Desk, provider: str, event: ProviderAnswer, body: bytes) -> None:
+    """Give a payment's event to its order; answered only when the order has it durably.
+
+    A refund's event needs no command: the order owes the refund to the provider and gets the
+    outcome as the answer to that.
+    """
+    if event.refund_id:
+        log.info("webhook.refund", provider=provider, refund_id=event.refund_id)
+        return
+    order_id, separator, _number = event.payment_id.rpartition("-p")
+    if not separator:
+        raise Refused("unknown-payment", f"{event.payment_id} is no payment of ours.")
+    command = order.RecordPayment(
+        payment_id=event.payment_id,
+        provider=provider,
+        provider_reference=event.reference,
+        status=event.status,
+        amount=event.amount,
+        currency=event.currency,
+        event_id=event.event_id,
+    )
+    event_id = event.event_id or derived_id(body.decode("latin-1"))
+    await desk.ask(f"order/{order_id}", command, f"webhook:{provider}:{event_id}")

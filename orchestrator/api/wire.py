@@ -1,0 +1,184 @@
+"""The thin layer under the hot routes: bodies in, answers out, nothing between (raw ASGI)."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
+from itertools import count
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+import msgspec
+
+from domain.errors import DoorstepError, Refused, Unavailable
+from orchestrator import metrics
+from orchestrator.api import problems
+
+__all__ = [
+    "Answer", "HotRoute", "Message", "Receive", "Scope", "Send", "decoded", "json_answer",
+    "problem_answer", "read_body", "replay", "request_id_of", "require_json", "send_answer",
+]  # fmt: skip
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = dict[bytes, bytes]
+"""Header names in lower case; of a repeated header the last value counts."""
+
+REQUEST_ID_CHARACTERS_MAX = 64
+
+_encode = msgspec.json.Encoder().encode
+_JSON_TYPE = (b"content-type", b"application/json")
+_ids_of_process = f"{token_hex(6)}-"
+_numbers = count(1)
+
+
+class Answer(NamedTuple):
+    """One whole HTTP answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class HotRoute(NamedTuple):
+    """A route that is answered before FastAPI sees it. ``template`` as OpenAPI writes it; a
+    template with a parameter at its end matches by what stands before."""
+
+    method: str
+    template: str
+    handle: Callable[[Scope, Receive], Awaitable[Answer]]
+
+
+def json_answer(
+    document: Any, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
+) -> Answer:
+    """The document as JSON."""
+    return Answer(status, [_JSON_TYPE, *(headers or ())], _encode(document))
+
+
+def problem_answer(error: DoorstepError) -> Answer:
+    """The error as problem+json. The same error, such as *sold out* in a rush, is encoded once."""
+    extra = error.extra
+    try:
+        return _same_problem(
+            error.retryable, error.code, error.detail, tuple(extra), *extra.values()
+        )
+    except TypeError:  # an extra member is a list or an object
+        return _problem(error)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _same_problem(
+    retryable: bool, code: str, detail: str, names: tuple[str, ...], *values: Any
+) -> Answer:
+    kind = Unavailable if retryable else Refused
+    return _problem(kind(code, detail, **dict(zip(names, values, strict=True))))
+
+
+def _problem(error: DoorstepError) -> Answer:
+    status, headers, body = problems.encoded(error)
+    return Answer(
+        status, [(name.encode(), value.encode()) for name, value in headers.items()], body
+    )
+
+
+async def send_answer(answer: Answer, send: Send, request_id: str) -> None:
+    """Send it, with its length and the request's id."""
+    await send({
+        "type": "http.response.start",
+        "status": answer.status,
+        "headers": [
+            *answer.headers,
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id.encode()),
+        ],
+    })  # fmt: skip
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def read_body(receive: Receive, headers: Headers, bytes_max: int) -> bytes:
+    """The whole body. Raises ``Refused`` with ``body-too-large`` as soon as that is known."""
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > bytes_max:
+        raise _too_large(bytes_max)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        body = await _read_rest(receive, body, bytes_max)
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
+    return body
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives a body already read, then what follows it (a disconnect)."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+def require_json(headers: Headers) -> None:
+    """Raises ``Refused`` with ``wrong-content-type``."""
+    content_type = headers.get(b"content-type", b"")
+    if content_type != b"application/json":
+        media_type = content_type.partition(b";")[0].strip().lower()
+        if media_type != b"application/json" and not media_type.endswith(b"+json"):
+            raise Refused("wrong-content-type", "Send the header `Content-Type: application/json`.")
+
+
+def decoded(decode: Callable[[bytes], Any], body: bytes) -> Any:
+    """The body by a msgspec decoder. Raises ``Refused``: ``malformed-json``, ``invalid-request``
+    (with the field named)."""
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused("malformed-json", f"The body is not JSON: {error}.") from None
+
+
+def request_id_of(headers: Headers) -> str:
+    """The caller's ``X-Request-Id`` if it is a decent one, else a new id."""
+    given = headers.get(b"x-request-id")
+    if given and len(given) <= REQUEST_ID_CHARACTERS_MAX:
+        text = given.decode("latin-1")
+        if text.isascii() and text.isprintable() and " " not in text:
+            return text
+    return _ids_of_process + str(next(_numbers))
+
+
+async def _read_rest(receive: Receive, first: bytes, bytes_max: int) -> bytes:
+    parts, size = [first], len(first)
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused("malformed-json", "The connection was closed before the body's end.")
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _too_large(bytes_max: int) -> Refused:
+    metrics.http_bytes_refused.inc()
+    return Refused("body-too-large", f"A body may have at most {bytes_max} bytes.")
+
+
+def _invalid(text: str) -> Refused:
+    message, _, path = text.rpartition(" - at `")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".") if message else ""
+    return Refused(
+        "invalid-request",
+        text if not message else f"{field or 'The body'}: {message}.",
+        errors=[{"field": field, "message": message or text}],
+    )

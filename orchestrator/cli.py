@@ -1,0 +1,256 @@
+"""``doorstep``: the commands of operators and developers."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from domain.errors import DoorstepError
+from orchestrator import logs
+from orchestrator.auth import ROLES, tokens_of
+from orchestrator.masking import masked
+from orchestrator.settings import Settings
+from simulator.api import NoAnswer, Refusal, Trouble
+from simulator.plan import PlanError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="doorstep",
+    help="Real-time order orchestration for retailers whose stores are their front warehouses.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Speed = Annotated[float, typer.Option(help="Service seconds per real second.")]
+Campaigns = Annotated[int, typer.Option(help="A flash sale, then group-buys; 0: none.")]
+Data = Annotated[Path | None, typer.Option(help="Data folder (default: a fresh temporary one).")]
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
+) -> None:
+    """Start the service and run it until Ctrl-C."""
+    settings = _settings(port=port, data=data)
+    _run(_serve(settings))
+
+
+@app.command()
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    orders: Annotated[int, typer.Option(help="Orders of the day.")] = 600,
+    stores: Annotated[int, typer.Option(help="Stores of the city.")] = 8,
+    riders: Annotated[int, typer.Option(help="Riders of the city.")] = 40,
+    campaigns: Campaigns = 3,
+    speed: Speed = 30.0,
+    seed: Seed = 1,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Start everything with a simulated city in it, and watch the orders move."""
+    from orchestrator.city import live_demo
+
+    _run(
+        live_demo(
+            _settings(port=port, data=data, clock_speed=speed), temporary=data is None,
+            orders=orders, stores=stores, riders=riders, campaigns=campaigns, seed=seed,
+            as_json=as_json, console=console,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def simulate(
+    url: Annotated[str, typer.Option(help="A running service; empty starts one.")] = "",
+    orders: Annotated[int, typer.Option(help="Orders of the day.")] = 300,
+    stores: Annotated[int, typer.Option(help="Stores of the city.")] = 8,
+    riders: Annotated[int, typer.Option(help="Riders of the city.")] = 40,
+    campaigns: Campaigns = 3,
+    speed: Speed = 60.0,
+    seed: Seed = 1,
+    faults: Annotated[float, typer.Option(help="Share of webhooks that go wrong.")] = 0.1,
+    kill_every: Annotated[
+        float, typer.Option(help="Kill one actor process every so many real seconds; 0: never.")
+    ] = 0.0,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Live a generated day through the public API; fails if anything is unexplained."""
+    from orchestrator.city import simulated_day
+
+    _run(
+        simulated_day(
+            _settings(port=0, data=data, clock_speed=speed, sandbox_faults=faults, seed=seed),
+            url=url, temporary=data is None, orders=orders, stores=stores, riders=riders,
+            campaigns=campaigns, seed=seed, kill_every_s=kill_every, as_json=as_json,
+            console=console,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def replay(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A recorded day (Rappi CSV or MDRP text); none: a generated equal."),
+    ] = None,
+    url: Annotated[str, typer.Option(help="A running service; empty starts one.")] = "",
+    speed: Speed = 120.0,
+    seed: Seed = 1,
+    faults: Annotated[float, typer.Option(help="Share of webhooks that go wrong.")] = 0.0,
+    kill_every: Annotated[
+        float, typer.Option(help="Kill one actor process every so many real seconds; 0: never.")
+    ] = 0.0,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Live a recorded day through the public API; fails if anything is unexplained."""
+    from orchestrator.city import replayed_day
+
+    _run(
+        replayed_day(
+            _settings(port=0, data=data, clock_speed=speed, sandbox_faults=faults, seed=seed),
+            folder=folder, url=url, temporary=data is None, seed=seed, kill_every_s=kill_every,
+            as_json=as_json, console=console,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is missing or unreachable, and how to mend it."""
+    from orchestrator.doctor import examine
+
+    findings = asyncio.run(examine(_settings(data=data)))
+    if as_json:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    else:
+        table = Table("", "part", "found", "how to mend it", box=None, pad_edge=False)
+        for finding in findings:
+            mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
+            table.add_row(mark, finding.part, finding.found, finding.mend)
+        console.print(table)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def token(
+    role: Annotated[str, typer.Option(help=" | ".join(ROLES))],
+    subject: Annotated[
+        list[str] | None, typer.Option(help="The channel's, store's or rider's id; repeatable.")
+    ] = None,
+    hours: Annotated[float, typer.Option(help="How long it is valid.")] = 12.0,
+    data: Annotated[Path | None, typer.Option(help="Data folder of the service.")] = None,
+) -> None:
+    """Print a token for the API; one per line for several subjects."""
+    from orchestrator.bootstrap import resolve
+
+    if role not in ROLES:
+        errors.print(f"[red]There is no role {role!r}.[/] Give one of: {', '.join(ROLES)}.")
+        raise typer.Exit(2)
+    tokens = tokens_of(resolve(_settings(data=data)))
+    for one in subject or [role]:
+        print(tokens.issue(role, one or role, hours * 3600))
+
+
+@app.command()
+def pair(
+    role: Annotated[str, typer.Option(help="store | rider | ops")],
+    subject: Annotated[str, typer.Option(help="The store's or rider's id.")] = "",
+    url: Annotated[str, typer.Option(help="The running service.")] = "",
+    minutes: Annotated[int, typer.Option(help="How long the code is good; it works once.")] = 10,
+    data: Annotated[Path | None, typer.Option(help="Data folder of the service.")] = None,
+) -> None:
+    """Print a link that pairs a tablet, a rider's phone or a monitor."""
+    from orchestrator.bootstrap import resolve
+    from orchestrator.pairing import PAGE_OF, pairing_link
+
+    if role not in PAGE_OF:
+        errors.print(f"[red]There is no page for {role!r}.[/] Give one of: {', '.join(PAGE_OF)}.")
+        raise typer.Exit(2)
+    settings = resolve(_settings(data=data))
+    address = url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    ops = tokens_of(settings).issue("ops", "pair", 60.0)
+
+    async def show() -> int:
+        print(await pairing_link(address, ops, role, subject or role, minutes * 60))
+        return 0
+
+    _run(show())
+
+
+# ------------------------------------------------------------------ helpers
+
+
+def _settings(**given: Any) -> Settings:
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+async def _serve(settings: Settings) -> int:
+    from orchestrator.supervisor import Supervisor, until_signal
+
+    logs.configure(settings)
+    print_settings(settings)
+    async with Supervisor(settings, progress=lambda text: errors.print(f"[dim]{text}[/]")) as up:
+        stopped = until_signal()
+        for name, path in (("API", "/docs"), ("health", "/readyz"), ("metrics", "/metrics")):
+            console.print(f"{name:8} {up.url}{path}")
+        console.print("Ctrl-C stops everything.")
+        await stopped
+        errors.print("[dim]Stopping[/]")
+    return 0
+
+
+def print_settings(settings: Settings) -> None:
+    """The configuration, secrets and passwords in addresses masked, on standard error."""
+    shown = settings.model_dump(mode="json")
+    errors.print(
+        "[dim]"
+        + "  ".join(f"{name}={masked(str(value))}" for name, value in shown.items() if value != "")
+        + "[/]",
+        highlight=False,
+    )
+
+
+def _run(work: Awaitable[int]) -> None:
+    async def run() -> int:
+        return await work
+
+    try:
+        raise typer.Exit(asyncio.run(run()))
+    except DoorstepError as error:
+        errors.print(f"[red]{error.code}[/]: {error.detail}")
+        raise typer.Exit(2) from None
+    except (PlanError, NoAnswer, Refusal, Trouble) as error:
+        errors.print(f"[red]{type(error).__name__}[/]: {error}")
+        raise typer.Exit(2) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """Entry point."""
+    with contextlib.suppress(BrokenPipeError):
+        app()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The typed client of the service: HTTP with safe retries, sockets with resume.
+
+Everything outside the service (simulator, load tests, integrators) speaks to it through this
+module and nothing else::
+
+    async with DoorstepClient("http://127.0.0.1:8080", token) as shop:
+        order = await shop.place_order({...}, key="basket-17")
+        payment = await shop.start_payment(order.order_id, "sandbox")
+
+    async with DoorstepClient(url, tablet_token) as tablet:
+        async for message in tablet.store_socket("s-1", "tablet-1"):
+            ...
+"""
+
+from collections.abc import Callable
+
+from orchestrator import models
+from orchestrator.client.campaigns import CampaignCalls
+from orchestrator.client.devices import DeviceCalls
+from orchestrator.client.operations import OperationsCalls
+from orchestrator.client.orders import OrderCalls
+from orchestrator.client.problems import ProblemError, SocketClosed
+from orchestrator.client.riders import RiderCalls
+from orchestrator.client.risk import RiskCalls
+from orchestrator.client.sockets import (
+    FileOffsets,
+    InboxMessage,
+    InboxSnapshot,
+    InboxSocket,
+    MemoryOffsets,
+    Offsets,
+    TokenSource,
+    TopicSocket,
+    TopicUpdate,
+)
+from orchestrator.client.stores import CatalogueCalls, StockCalls, TicketCalls
+from orchestrator.client.transport import Retries
+
+__all__ = [
+    "DoorstepClient", "FileOffsets", "InboxMessage", "InboxSnapshot", "InboxSocket",
+    "MemoryOffsets", "Offsets", "ProblemError", "Retries", "SocketClosed", "TokenSource",
+    "TopicSocket", "TopicUpdate", "models",
+]  # fmt: skip
+
+
+class DoorstepClient(
+    OrderCalls,
+    CampaignCalls,
+    TicketCalls,
+    StockCalls,
+    CatalogueCalls,
+    RiderCalls,
+    OperationsCalls,
+    DeviceCalls,
+    RiskCalls,
+):
+    """Every route of the service, with one token. Safe to share between tasks.
+
+    All methods raise :class:`ProblemError`; calls that change something are repeated with the same
+    Idempotency-Key until their outcome is known or the retries are used up.
+    """
+
+    def store_socket(
+        self,
+        store_id: str,
+        device_id: str,
+        *,
+        offsets: Offsets | None = None,
+        on_state: Callable[[str], None] | None = None,
+    ) -> InboxSocket:
+        """The store's inbox for one tablet. ``on_state`` is told each change of the socket's
+        ``state``."""
+        return self._inbox(f"/stores/{store_id}/socket", device_id, offsets, on_state)
+
+    def rider_socket(
+        self,
+        rider_id: str,
+        device_id: str,
+        *,
+        offsets: Offsets | None = None,
+        on_state: Callable[[str], None] | None = None,
+    ) -> InboxSocket:
+        """The rider's inbox for one phone; ``on_state`` as of :meth:`store_socket`."""
+        return self._inbox(f"/riders/{rider_id}/socket", device_id, offsets, on_state)
+
+    def order_socket(self, order_id: str) -> TopicSocket:
+        """An order's tracking: its document, and the rider's position as ``latest``."""
+        return TopicSocket(self.session, self._address(f"/orders/{order_id}/socket"), self._token)
+
+    def campaign_socket(self, campaign_id: str) -> TopicSocket:
+        """What remains of a campaign, as it changes."""
+        address = self._address(f"/campaigns/{campaign_id}/socket")
+        return TopicSocket(self.session, address, self._token)
+
+    def monitor_socket(self) -> TopicSocket:
+        """The order flow as it happens."""
+        return TopicSocket(self.session, self._address("/monitor/socket"), self._token)
+
+    def _inbox(
+        self,
+        path: str,
+        device_id: str,
+        offsets: Offsets | None,
+        on_state: Callable[[str], None] | None,
+    ) -> InboxSocket:
+        return InboxSocket(
+            self.session, self._address(path), self._token, device_id,
+            offsets=offsets, on_state=on_state or (lambda _state: None), dice=self._dice,
+        )  # fmt: skip
+
+    def _address(self, path: str) -> str:
+        return f"ws{self.base_url.removeprefix('http')}/v1{path}"

@@ -1,0 +1,121 @@
+"""``doorstep doctor``: what is missing or unreachable, and how to mend it."""
+
+import asyncio
+import shutil
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from domain.errors import DoorstepError
+from orchestrator import bootstrap
+from orchestrator.masking import masked
+from orchestrator.settings import Settings
+
+__all__ = ["Finding", "examine"]
+
+DISK_FREE_BYTES = 1_000_000_000
+CHECK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part: whether it is well, what was found, and the remedy if not."""
+
+    part: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Check every part that the service would use with these settings; starts nothing."""
+    checks: list[tuple[str, Callable[[Settings], Awaitable[Finding]]]] = [
+        ("Python", _python),
+        ("data folder", _data),
+        ("disk", _disk),
+        ("port", _port),
+        ("Redis", _redis),
+        ("ledger", _ledger),
+        ("Ray", _ray),
+    ]
+    return [await _safely(part, check, settings) for part, check in checks]
+
+
+async def _safely(
+    part: str, check: Callable[[Settings], Awaitable[Finding]], settings: Settings
+) -> Finding:
+    try:
+        return await asyncio.wait_for(check(settings), CHECK_S)
+    except DoorstepError as error:
+        return Finding(part, False, error.code, masked(error.detail))
+    except TimeoutError:
+        return Finding(part, False, "no answer", f"It did not answer within {CHECK_S:.0f} s.")
+    except Exception as error:
+        return Finding(part, False, type(error).__name__, masked(str(error)))
+
+
+async def _python(_: Settings) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("Python", sys.version_info >= (3, 11), version, "Install Python 3.11 or newer.")
+
+
+async def _data(settings: Settings) -> Finding:
+    folder = bootstrap.DataFolder(settings.data)
+    folder.lock()
+    folder.unlock()
+    return Finding("data folder", True, str(folder.path))
+
+
+async def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(settings.data.resolve()).free
+    return Finding(
+        "disk", free > DISK_FREE_BYTES, f"{free / 1e9:.1f} GB free",
+        "Free some space, or set DOORSTEP_DATA to a folder on a larger disk.",
+    )  # fmt: skip
+
+
+async def _port(settings: Settings) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            return Finding(
+                "port", False, f"{settings.host}:{settings.port}: {error.strerror}",
+                "Stop what uses it, or set DOORSTEP_PORT.",
+            )  # fmt: skip
+    return Finding("port", True, f"{settings.host}:{settings.port} is free")
+
+
+async def _redis(settings: Settings) -> Finding:
+    if not settings.redis_url:
+        binary = bootstrap.find_redis_server()
+        return Finding("Redis", True, f"embedded: {binary}")
+    facts = await bootstrap.redis_facts(settings.redis_url)
+    durable = facts.get("appendonly") == "yes" and facts.get("appendfsync") == "always"
+    return Finding(
+        "Redis", durable, f"{masked(settings.redis_url)}, appendonly {facts.get('appendonly')}, "
+        f"appendfsync {facts.get('appendfsync')}",
+        "" if durable else "Set 'appendonly yes' and 'appendfsync always': without them an "
+        "acknowledged order can be lost.",
+    )  # fmt: skip
+
+
+async def _ledger(settings: Settings) -> Finding:
+    settings = bootstrap.resolve(settings)
+    await bootstrap.check_ledger(settings.database_url)
+    kind = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
+    return Finding("ledger", True, f"{kind} answers")
+
+
+async def _ray(settings: Settings) -> Finding:
+    from importlib.metadata import version
+
+    where = settings.ray_address or "local"
+    return Finding("Ray", True, f"{version('ray')}, {where}")

@@ -1,0 +1,128 @@
+"""One tail of the journals for everything in this gateway that listens: decoded once.
+
+It loads every live entity's state, then follows the feed from there for ever. Consumers are told
+each event once and in order per shard; when the tail cannot say that any more (a record is missing
+because the journal was trimmed or restored), it starts again from fresh states and says so first.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from actors.engine.ports import FeedRecord, Runtime, Shard
+from orchestrator import metrics
+
+__all__ = ["Consumer", "Tail"]
+
+RETRY_S = 0.5
+STATES_PER_TURN = 500
+"""States that consumers learn before sockets and requests have their turn."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Consumer(Protocol):
+    """Who listens. All calls are synchronous and must be quick."""
+
+    kinds: Sequence[str]
+    """The actor kinds it wants to hear of."""
+
+    def reset(self) -> None:
+        """Forget what was learnt: states are loaded anew."""
+        ...
+
+    def load(self, kind: str, entity: str, state: Any) -> None:
+        """An entity's state as it is now; its later events follow."""
+        ...
+
+    def loaded(self) -> None:
+        """All states were loaded; what follows is live."""
+        ...
+
+    def apply(self, kind: str, entity: str, event: Any, at: float) -> None:
+        """One committed event; ``at`` is its record's service time."""
+        ...
+
+
+class _Skipped(Exception):
+    """The feed went on behind a record that was never seen."""
+
+
+class Tail:
+    """Feeds the consumers. ``running`` tells whether they are current (but for a moment)."""
+
+    def __init__(self, runtime: Runtime, consumers: Sequence[Consumer]) -> None:
+        self._runtime = runtime
+        self._by_kind: dict[str, list[Consumer]] = {}
+        for consumer in consumers:
+            for kind in consumer.kinds:
+                self._by_kind.setdefault(kind, []).append(consumer)
+        self._consumers = tuple(consumers)
+        self._positions: dict[Shard, int] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.running = False
+
+    def start(self) -> None:
+        """Begin in the background; repeating it changes nothing."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="push-tail")
+
+    async def close(self) -> None:
+        """Stop listening."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self.running = False
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._load()
+                self.running = True
+                async for batch in self._runtime.feed.follow(
+                    tuple(self._positions), dict(self._positions)
+                ):
+                    for record in batch:
+                        self._apply(record)
+                    for shard in {record.shard for record in batch}:
+                        metrics.feed_position.labels(str(shard)).set(self._positions[shard])
+                _log.warning("tail.feed_ended")
+            except _Skipped as skipped:
+                _log.warning("tail.skipped", shard=str(skipped))
+            except Exception:
+                # The journal is away or an actor restarts: listeners keep what they have, which
+                # stays true, and are loaded anew as soon as the feed answers.
+                _log.exception("tail.failed")
+            self.running = False
+            await asyncio.sleep(RETRY_S)
+
+    async def _load(self) -> None:
+        for consumer in self._consumers:
+            consumer.reset()
+        for kind, consumers in self._by_kind.items():
+            for shard in self._runtime.shards_of(kind):
+                states, self._positions[shard] = await self._runtime.feed.states(shard)
+                for number, (entity, state) in enumerate(states.items()):
+                    for consumer in consumers:
+                        consumer.load(kind, entity, state)
+                    if number % STATES_PER_TURN == 0:
+                        await asyncio.sleep(0)
+        for consumer in self._consumers:
+            consumer.loaded()
+
+    def _apply(self, record: FeedRecord) -> None:
+        shard, position = record.shard, record.position
+        expected = self._positions[shard] + 1
+        if position < expected:
+            return
+        if position > expected:
+            raise _Skipped(str(shard))
+        at = record.record.at
+        for consumer in self._by_kind[shard.kind]:
+            for entry in record.record.entries:
+                for event in entry.events:
+                    consumer.apply(shard.kind, entry.entity, event, at)
+        self._positions[shard] = position
