@@ -1,0 +1,6 @@
+import "@shared/styles/base.css";
+import { createApp } from "vue";
+import App from "./App.vue";
+
+createApp(App).mount("#app");
+
