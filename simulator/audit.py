@@ -1,0 +1,415 @@
+"""The audit at the day's end: what really happened against what every book of the service says.
+
+Pure: :func:`audit` looks at the :class:`World` and the collected :class:`Evidence` and lists what
+nothing explains. It never asks the service. An empty list means: every acknowledged order is there
+and final, stock agrees to the unit and cash to the cent, no tablet missed a ticket, and no parcel
+had two riders.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.plan import CampaignPlan
+from simulator.world import Trace, World
+
+__all__ = ["FINAL_STATES", "Evidence", "Finding", "audit", "captured_of", "kept_of", "refunded_of"]
+
+FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
+HANDED_OVER = frozenset({"delivered", "collected", "completed"})
+WORKED_ON = HANDED_OVER | {
+    "accepted", "picking", "ready", "rider_assigned", "at_store", "picked_up", "at_customer",
+    "rejected", "returning", "returned",
+}  # fmt: skip
+"""States that a fulfilment reaches only when its store's ticket was acted on."""
+AT_REST = ("customer_prepaid", "customer_receivable", "customer_unallocated", "refunds_payable",
+           "refunds_refused", "suspense", "cash_clearing", "rider_cash")  # fmt: skip
+"""Accounts that must be where they were before the day once every order is final."""
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that nothing explains: a stable ``kind``, an id, and a text for people."""
+
+    kind: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}: {self.text}"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """The books of the service after the day, as its public API gave them."""
+
+    orders: dict[str, Document] = field(default_factory=dict)
+    """Order id to the order; one that the service does not know is absent."""
+    stock: dict[str, dict[str, Document]] = field(default_factory=dict)
+    """Store to SKU to cell, from the actors."""
+    ledger_stock: dict[str, dict[str, Document]] = field(default_factory=dict)
+    """The same from documents alone."""
+    accounts: dict[str, int] = field(default_factory=dict)
+    """Account to what its balance changed by during the day, debit positive."""
+    unbalanced: dict[str, int] = field(default_factory=dict)
+    """Currency to debits less credits over the whole ledger, where not 0."""
+    statement: list[Document] | None = None
+    """Entries of the provider about this day's orders; None when it has no statement here."""
+    riders: dict[str, Document] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
+    """Store to messages in its inbox that its tablet never showed."""
+    campaigns: dict[str, Document] = field(default_factory=dict)
+    """Key of the plan to the campaign as it ended."""
+    anomalies: list[Document] = field(default_factory=list)
+    """Still open at the end."""
+    unexplained: list[Document] = field(default_factory=list)
+    """Differences that the service's own reconciliation lists, over its whole ledger."""
+
+
+def audit(world: World, evidence: Evidence) -> list[Finding]:
+    """Everything unexplained, in the order in which people would look at it."""
+    findings: list[Finding] = [Finding("wonder", "city", text) for text in world.wonders]
+    for check in (
+        _orders, _order_money, _stock, _campaigns, _statement, _accounts, _reconciliation,
+        _riders, _tablets,
+    ):  # fmt: skip
+        findings.extend(check(world, evidence))
+    findings.extend(
+        Finding("open-anomaly", str(anomaly["key"]), str(anomaly["detail"]))
+        for anomaly in evidence.anomalies
+    )
+    return findings
+
+
+def captured_of(order: Document) -> int:
+    """What providers took for the order, minor units."""
+    return sum(
+        payment["amount"]
+        for payment in order["payments"]
+        if payment["state"] in ("captured", "refunding", "refunded")
+    )
+
+
+def refunded_of(order: Document) -> int:
+    """What providers gave back."""
+    return sum(refund["amount"] for refund in order["refunds"] if refund["state"] == "done")
+
+
+def kept_of(order: Document) -> int:
+    """What the retailer has of the order's money in the end, cash included."""
+    return captured_of(order) - refunded_of(order) + int(order["cash_collected"])
+
+
+# --- Orders --------------------------------------------------------------------------------------
+
+
+def _orders(world: World, evidence: Evidence) -> Iterator[Finding]:
+    for trace in _acknowledged(world):
+        order = evidence.orders.get(trace.order_id)
+        if order is None:
+            yield Finding("order-lost", trace.order_id, "was acknowledged and is gone")
+        elif order["state"] not in FINAL_STATES:
+            parts = ", ".join(f"{p['fulfilment_id']} {p['state']}" for p in order["fulfilments"])
+            yield Finding("order-stuck", trace.order_id, f"is still {order['state']} ({parts})")
+        else:
+            yield from _parcels(world, trace, order)
+
+
+def _parcels(world: World, trace: Trace, order: Document) -> Iterator[Finding]:
+    """What the order says arrived must be what the customer holds."""
+    said = {p["fulfilment_id"] for p in order["fulfilments"] if p["state"] in HANDED_OVER}
+    for fulfilment_id in said - set(trace.delivered_at):
+        yield Finding("not-delivered", fulfilment_id, "is booked as delivered, nobody got it")
+    for fulfilment_id in set(trace.delivered_at) - said:
+        yield Finding("not-booked", fulfilment_id, "was delivered, the order does not know it")
+    for fulfilment_id in said & set(trace.delivered_at):
+        yield from _shorts(fulfilment_id, world.told.get(fulfilment_id, {}), order)
+
+
+def _shorts(
+    fulfilment_id: str, told: Mapping[str, tuple[int, str]], order: Document
+) -> Iterator[Finding]:
+    """What is not in a parcel, and why, is what its clerk said, to the unit."""
+    says = {
+        line["sku"]: (line["short_quantity"], line["short_reason"])
+        for line in order["lines"]
+        if line["fulfilment_id"] == fulfilment_id and line["short_quantity"]
+    }
+    if says != dict(told):
+        yield Finding(
+            "short-mismatch", fulfilment_id,
+            f"the clerk said {dict(told)} are not in it, the order says {says}",
+        )  # fmt: skip
+
+
+def _order_money(world: World, evidence: Evidence) -> Iterator[Finding]:
+    for trace in _acknowledged(world):
+        order = evidence.orders.get(trace.order_id)
+        if order is None or order["state"] not in FINAL_STATES:
+            continue
+        if int(order["cash_collected"]) != trace.cash:
+            yield Finding(
+                "cash-mismatch", trace.order_id,
+                f"the customer gave {trace.cash}, the order says {order['cash_collected']}",
+            )  # fmt: skip
+        open_refunds = [r["refund_id"] for r in order["refunds"] if r["state"] != "done"]
+        if open_refunds:
+            yield Finding("refund-open", trace.order_id, f"not refunded: {open_refunds}")
+        worth = _worth(order)
+        if kept_of(order) != worth:
+            yield Finding(
+                "money-mismatch", trace.order_id,
+                f"keeps {kept_of(order)} for goods and freight worth {worth} ({order['state']},"
+                f" captured {captured_of(order)}, refunded {refunded_of(order)},"
+                f" cash {order['cash_collected']})",
+            )  # fmt: skip
+
+
+def _worth(order: Document) -> int:
+    """What the delivered part costs: its lines less what was given back of them or, with cash on
+    delivery, was missing and never collected; and freight.
+
+    Freight given back is not on any line, so it is what the refunds hold beyond lines and surplus
+    payments.
+    """
+    delivered = {p["fulfilment_id"] for p in order["fulfilments"] if p["state"] in HANDED_OVER}
+    if not delivered:
+        return 0
+    lines = sum(
+        line["amount"] - line["refunded_amount"] - line["short_amount"]
+        for line in order["lines"]
+        if line["fulfilment_id"] in delivered
+    )
+    freight = sum(p["freight"] for p in order["fulfilments"] if p["fulfilment_id"] in delivered)
+    return int(lines + freight)
+
+
+# --- Stock ---------------------------------------------------------------------------------------
+
+
+def _stock(world: World, evidence: Evidence) -> Iterator[Finding]:
+    cells = set(world.received) | {
+        (store, sku) for store, skus in evidence.stock.items() for sku in skus
+    }
+    for store_id, sku in sorted(cells):
+        subject = f"{store_id}/{sku}"
+        cell = evidence.stock.get(store_id, {}).get(sku)
+        if cell is None:
+            yield Finding("cell-lost", subject, "goods were received and the cell is gone")
+            continue
+        shelf = world.shelf(store_id, sku)
+        if cell["on_hand"] != shelf:
+            yield Finding(
+                "stock-mismatch", subject, f"the shelf holds {shelf}, on_hand is {cell['on_hand']}"
+            )
+        if cell["locked"] != 0:
+            yield Finding("lock-left", subject, f"{cell['locked']} units are locked for nobody")
+        if cell.get("reserved", 0) != 0:
+            yield Finding("quota-left", subject, f"{cell['reserved']} units wait for no campaign")
+        broken = world.broken[store_id, sku]
+        if cell.get("damaged", 0) != broken:
+            yield Finding(
+                "damage-mismatch", subject, f"{broken} are broken, damaged is {cell['damaged']}"
+            )
+        yield from _ledger_cell(subject, cell, evidence.ledger_stock.get(store_id), sku)
+
+
+def _ledger_cell(
+    subject: str, cell: Document, ledger: Mapping[str, Document] | None, sku: str
+) -> Iterator[Finding]:
+    if ledger is None:
+        return
+    row = ledger.get(sku, {})
+    for name in ("on_hand", "locked", "damaged"):
+        if row.get(name, 0) != cell.get(name, 0):
+            yield Finding(
+                "ledger-stock-mismatch", subject,
+                f"documents say {name} {row.get(name, 0)}, the cell {cell.get(name, 0)}",
+            )  # fmt: skip
+
+
+# --- Campaigns ------------------------------------------------------------------------------------
+
+
+def _campaigns(world: World, evidence: Evidence) -> Iterator[Finding]:
+    """Each unit of a quota was sold to somebody or went back, and nobody got more than allowed."""
+    for plan in world.plan.campaigns:
+        campaign = evidence.campaigns.get(plan.key)
+        if campaign is None:
+            continue  # never opened: told as a wonder
+        units = campaign["units"]
+        if campaign["state"] != "ended" or units["available"] or units["held"]:
+            yield Finding("campaign-open", plan.key, f"is {campaign['state']} with {units}")
+        for share in campaign["quota"]:
+            levels = [share[name] for name in ("available", "held", "sold", "returned")]
+            if sum(levels) != share["set_aside"] or (share["set_aside"] == 0) != bool(
+                share["problem"]
+            ):
+                yield Finding("quota-mismatch", plan.key, f"the units do not add up: {share}")
+        if campaign["open_groups"]:
+            yield Finding("group-open", plan.key, f"{campaign['open_groups']} groups are open")
+        orders = [
+            evidence.orders[trace.order_id]
+            for trace in _acknowledged(world)
+            if trace.plan.campaign == plan.key and trace.order_id in evidence.orders
+        ]
+        yield from _sold(plan, int(units["sold"]), orders)
+        yield from _members(plan, orders)
+
+
+def _sold(plan: CampaignPlan, sold: int, orders: Sequence[Document]) -> Iterator[Finding]:
+    """Sold are the units of orders that went to a store; of a paid one that was cancelled later
+    nobody can tell any more whether it had come so far."""
+    taken: Counter[str] = Counter()
+    surely = perhaps = 0
+    for order in orders:
+        units = sum(line["quantity"] for line in order["lines"])
+        if order["state"] != "cancelled":
+            surely += units
+            taken[order["customer_id"]] += units
+        elif captured_of(order):
+            perhaps += units
+    if not surely <= sold <= surely + perhaps:
+        yield Finding(
+            "campaign-mismatch", plan.key,
+            f"sold {sold}, its orders explain {surely} to {surely + perhaps}",
+        )  # fmt: skip
+    for customer_id, units in taken.items():
+        if plan.limit and units > plan.limit:
+            yield Finding("limit-exceeded", customer_id, f"{units} of {plan.limit} of {plan.key}")
+
+
+def _members(plan: CampaignPlan, orders: Sequence[Document]) -> Iterator[Finding]:
+    """No group has more members than seats, and whoever got goods paid what their group costs."""
+    group = plan.group
+    if group is None:
+        return
+    members: Counter[str] = Counter()
+    for order in orders:
+        if order["state"] != "cancelled":
+            members[order["group_id"]] += 1
+    for group_id, count in members.items():
+        if count > group.seats:
+            yield Finding("group-too-large", group_id, f"{count} members on {group.seats} seats")
+
+
+# --- Money in the books --------------------------------------------------------------------------
+
+
+def _statement(world: World, evidence: Evidence) -> Iterator[Finding]:
+    if evidence.statement is None:
+        return
+    captured: Counter[str] = Counter()
+    refunded: Counter[str] = Counter()
+    by_payment: Counter[str] = Counter()
+    for entry in evidence.statement:
+        if entry["type"] == "refund":
+            refunded[entry["order_id"]] += entry["amount"]
+        else:
+            captured[entry["order_id"]] += entry["amount"]
+            by_payment[entry["payment_id"]] += entry["amount"]
+    for trace in _acknowledged(world):
+        order = evidence.orders.get(trace.order_id)
+        if order is None:
+            continue
+        for name, theirs, ours in (
+            ("captured", captured[trace.order_id], captured_of(order)),
+            ("refunded", refunded[trace.order_id], refunded_of(order)),
+        ):
+            if theirs != ours:
+                yield Finding(
+                    "statement-mismatch", trace.order_id,
+                    f"the provider {name} {theirs}, the order says {ours}",
+                )  # fmt: skip
+        for payment_id, amount in trace.paid.items():
+            if by_payment[payment_id] != amount:
+                yield Finding(
+                    "payment-mismatch", payment_id,
+                    f"the customer paid {amount}, the provider took {by_payment[payment_id]}",
+                )  # fmt: skip
+
+
+def _accounts(world: World, evidence: Evidence) -> Iterator[Finding]:
+    for currency, difference in evidence.unbalanced.items():
+        yield Finding("ledger-unbalanced", currency, f"debits less credits are {difference}")
+    groups: defaultdict[str, int] = defaultdict(int)
+    for account, change in evidence.accounts.items():
+        groups[account.split(":", 1)[0]] += change
+        if account.split(":", 1)[0] in AT_REST and change:
+            yield Finding("account-not-at-rest", account, f"is off by {change} after the day")
+    orders = [evidence.orders[t.order_id] for t in _acknowledged(world)
+              if t.order_id in evidence.orders]  # fmt: skip
+    expected = {
+        "provider_clearing": sum(captured_of(o) - refunded_of(o) for o in orders),
+        "store_till": sum(world.tills.values()),
+        "cash_in_hand": sum(remittance.amount for remittance in world.remittances),
+        "cash_difference": sum(r.owed - r.amount for r in world.remittances),
+        "revenue and freight": -sum(kept_of(order) for order in orders),
+    }
+    booked = dict(groups)
+    booked["revenue and freight"] = (
+        groups["revenue"] + groups["freight_revenue"] + groups["discounts"]
+    )
+    for account, amount in expected.items():
+        if booked.get(account, 0) != amount:
+            yield Finding(
+                "ledger-mismatch", account,
+                f"the ledger moved {booked.get(account, 0)}, the day explains {amount}",
+            )  # fmt: skip
+
+
+def _reconciliation(_world: World, evidence: Evidence) -> Iterator[Finding]:
+    for difference in evidence.unexplained:
+        about = {k: v for k, v in difference.items() if k not in ("check", "expected", "found")}
+        yield Finding(
+            "books-unexplained", str(difference["check"]),
+            f"{about}: {difference['expected']} expected, {difference['found']} found",
+        )  # fmt: skip
+
+
+def _riders(world: World, evidence: Evidence) -> Iterator[Finding]:
+    for rider_id, cash in world.pockets.items():
+        if cash:
+            yield Finding("cash-not-remitted", rider_id, f"still holds {cash}")
+    for rider_id, rider in evidence.riders.items():
+        owed = int(rider.get("cash_held", rider.get("cash", 0)) or 0)
+        if owed != world.pockets[rider_id]:
+            yield Finding(
+                "rider-cash-mismatch", rider_id,
+                f"the pocket holds {world.pockets[rider_id]}, the service says {owed}",
+            )  # fmt: skip
+
+
+# --- Tablets -------------------------------------------------------------------------------------
+
+
+def _tablets(world: World, evidence: Evidence) -> Iterator[Finding]:
+    for trace in _acknowledged(world):
+        for part in evidence.orders.get(trace.order_id, {}).get("fulfilments", ()):
+            seen = part["fulfilment_id"] in world.tickets_seen[part["store_id"]]
+            if part["state"] in WORKED_ON and not seen:
+                yield Finding(
+                    "ticket-missed", part["fulfilment_id"],
+                    f"never showed on the tablet of {part['store_id']}",
+                )  # fmt: skip
+    for store_id, count in evidence.unread.items():
+        if count:
+            yield Finding("inbox-unread", store_id, f"{count} messages never reached the tablet")
+
+
+def _acknowledged(world: World) -> Iterable[Trace]:
+    return (trace for trace in world.traces.values() if trace.order_id)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of the values lie (linear between neighbours); 0 of none."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

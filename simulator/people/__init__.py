@@ -1,0 +1,1 @@
+"""Those who use the service: customers, store staff, riders, operations. Public API only."""

@@ -1,0 +1,270 @@
+"""A customer: orders, pays (or does not), changes their mind, watches, comes to collect."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from simulator.api import Api, NoAnswer, Refusal
+from simulator.audit import FINAL_STATES
+from simulator.clock import seconds
+from simulator.day import Day
+from simulator.plan import OrderPlan, chance
+from simulator.world import Handed, Trace
+
+__all__ = ["Customer"]
+
+LOOK_EVERY_S = 60.0
+"""Service seconds between two looks at an order that is waited for."""
+LOOK_EVERY_REAL_S_MIN = 0.5
+PAGE_TRIES = 60
+"""A payment page may come up a moment after the payment was opened: the provider is told later."""
+TO_THE_SHOP_S = 600.0
+CAMPAIGN_TRIES = 4
+"""How often somebody presses the button of a campaign."""
+WORTH_ANOTHER_TRY = frozenset({
+    "already-member", "campaign-not-started", "campaign-sold-out", "group-closed", "group-full",
+    "unknown-campaign", "unknown-group",
+})  # fmt: skip
+"""Refusals that another moment, or another group, may spare them."""
+
+
+class Customer:
+    """Lives one planned order. ``live`` returns when the customer has nothing left to do; what
+    happens in the end is for the audit."""
+
+    def __init__(self, plan: OrderPlan, day: Day) -> None:
+        self._plan = plan
+        self._day = day
+        self._clock = day.clock
+        self._trace: Trace = day.world.traces[plan.key]
+        self._draw = chance(day.plan.seed, "living", plan.key)
+        self._api: Api = day.api("channel", plan.channel)
+
+    async def live(self) -> None:
+        """From wanting something to having it, or not."""
+        await self._clock.sleep_until(self._day.at(self._plan.at_s))
+        self._trace.wanted_at = self._clock.now()
+        order = await self._place()
+        if order is None:
+            return
+        if self._plan.watches:
+            self._day.look_on(self._watch(order))
+        async with asyncio.TaskGroup() as doings:
+            if order["payment"] == "online":
+                doings.create_task(self._pay(order))
+            if self._plan.cancels:
+                doings.create_task(self._cancel(order))
+            if self._plan.delivery == "pickup":
+                doings.create_task(self._collect(order))
+
+    # --- Placing
+
+    async def _place(self) -> dict[str, Any] | None:
+        plan = self._plan
+        if plan.campaign:
+            return await self._place_in_campaign(plan)
+        try:
+            return await self._send(plan, plan.key)
+        except Refusal as refusal:
+            if refusal.code == "cod-denied":
+                self._day.count("cash on delivery denied, paid online")
+                return await self._place_online(plan)
+            self._trace.refused = refusal.code
+        return None
+
+    async def _place_online(self, plan: OrderPlan) -> dict[str, Any] | None:
+        try:
+            return await self._send(replace(plan, payment="online"), f"{plan.key}-online")
+        except Refusal as refusal:
+            self._trace.refused = refusal.code
+            return None
+
+    async def _place_in_campaign(self, plan: OrderPlan) -> dict[str, Any] | None:
+        """Press until there is an order or no hope; each time in the best group there is."""
+        campaign_id = await self._day.campaign_id(plan.campaign)
+        if not campaign_id:
+            self._trace.refused = "campaign-not-opened"
+            return None
+        for number in range(CAMPAIGN_TRIES):
+            wish = {"campaign_id": campaign_id, "group_id": await self._group(campaign_id)}
+            try:
+                return await self._send(plan, f"{plan.key}-{number}" if number else plan.key, wish)
+            except Refusal as refusal:
+                self._trace.refused = refusal.code
+                if refusal.code not in WORTH_ANOTHER_TRY:
+                    return None
+            await self._clock.sleep(self._draw.uniform(1.0, 30.0))
+        return None
+
+    async def _group(self, campaign_id: str) -> str:
+        """The group that lacks the fewest members; "" opens one."""
+        planned = {one.key: one for one in self._day.plan.campaigns}[self._plan.campaign]
+        if planned.group is None or self._plan.opens_group:
+            return ""
+        groups = (await self._api.get(f"/v1/campaigns/{campaign_id}/groups"))["items"]
+        return str(groups[0]["group_id"]) if groups else ""
+
+    async def _send(
+        self, plan: OrderPlan, key: str, wish: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Place; an impatient customer presses again before the answer is there. All answers
+        must name the same order."""
+        body = {**_body(plan, self._day), **(wish or {})}
+        presses = [self._press(body, key, 0.0)]
+        for number in range(plan.repeats):
+            self._day.count("placings pressed twice")
+            presses.append(self._press(body, key, 0.2 * (number + 1)))
+        answers = await asyncio.gather(*presses, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, dict):
+                self._trace.refused = ""
+                self._day.world.acknowledge(self._trace, answer["order_id"], self._clock.now())
+        return _first(answers)
+
+    async def _press(self, body: dict[str, Any], key: str, later_s: float) -> dict[str, Any]:
+        await self._clock.sleep(later_s)
+        order: dict[str, Any] = await self._api.post("/v1/orders", body, key=key)
+        return order
+
+    # --- Paying
+
+    async def _pay(self, order: dict[str, Any]) -> None:
+        plan = self._plan
+        if plan.pays == "never":
+            self._day.count("orders never paid")
+            return
+        await self._clock.sleep(plan.pay_after_s)
+        first = await self._open_payment(order, 1)
+        if first is None:
+            return
+        if plan.pays == "late" and order.get("expires_at"):
+            self._day.count("payments after the time was up")
+            late_s = self._draw.uniform(30.0, 240.0)
+            await self._clock.sleep_until(seconds(order["expires_at"]) + late_s)
+        await self._pay_at_page(first, late=plan.pays == "late")
+        if plan.pays == "twice":
+            second = await self._open_payment(order, 2)
+            if second is not None:
+                self._day.count("orders paid twice")
+                await self._pay_at_page(second, late=False)
+
+    async def _open_payment(self, order: dict[str, Any], number: int) -> dict[str, Any] | None:
+        try:
+            payment: dict[str, Any] = await self._api.post(
+                f"/v1/orders/{order['order_id']}/payments",
+                {"provider": "sandbox"},
+                key=f"{self._plan.key}-payment-{number}",
+            )
+        except Refusal as refusal:
+            self._day.count(f"payments not opened: {refusal.code}")
+            return None
+        return payment
+
+    async def _pay_at_page(self, payment: dict[str, Any], *, late: bool) -> None:
+        """Press *pay* on the provider's page, which may take a moment to know the payment."""
+        for attempt in range(PAGE_TRIES):
+            try:
+                paid = await self._api.post(
+                    payment["pay_url"],
+                    {"outcome": "pay", "late": True if late else None},
+                    key=f"{payment['payment_id']}-pay",
+                )
+            except Refusal as refusal:
+                if refusal.status != 404:
+                    self._day.count(f"payments refused by the provider: {refusal.code}")
+                    return
+                await asyncio.sleep(min(1.0, 0.05 * 1.3**attempt))
+                continue
+            if paid["status"] == "captured":
+                self._trace.paid[payment["payment_id"]] = int(payment["amount"])
+            return
+        self._day.world.wonders.append(f"payment {payment['payment_id']} never got its page")
+
+    # --- Changing one's mind
+
+    async def _cancel(self, order: dict[str, Any]) -> None:
+        if self._plan.cancels == "early":
+            await self._clock.sleep(self._draw.uniform(5.0, 60.0))
+        elif not await self._until(order, {"picking", "ready"}):
+            return
+        self._trace.cancel_asked = True
+        self._day.count("cancels asked")
+        try:
+            await self._api.post(
+                f"/v1/orders/{order['order_id']}/cancel",
+                {"reason": "changed my mind"},
+                key=f"{self._plan.key}-cancel",
+            )
+        except Refusal as refusal:
+            self._day.count(f"cancels refused: {refusal.code}")
+
+    # --- Watching and collecting
+
+    async def _watch(self, order: dict[str, Any]) -> None:
+        """Follow the tracking topic until the order is final or the day is over."""
+        path = f"/v1/orders/{order['order_id']}/socket"
+        async with self._day.wire.topic(path, token=self._api.token) as documents:
+            async for document in documents:
+                self._day.count("tracking updates seen")
+                if document.get("state") in FINAL_STATES or self._day.over.is_set():
+                    return
+
+    async def _collect(self, order: dict[str, Any]) -> None:
+        """Go to the shop when the goods are ready, and show the code."""
+        if not await self._until(order, {"ready"}):
+            return
+        await self._clock.sleep(self._draw.uniform(0.3, 1.0) * TO_THE_SHOP_S)
+        shown = await self._look(order)
+        if shown is None:
+            return
+        for part in shown["fulfilments"]:
+            if part["state"] == "ready":
+                handed = Handed("collect", part["fulfilment_id"], shown["pickup_code"])
+                self._day.world.counters[part["store_id"]].put_nowait(handed)
+
+    async def _until(self, order: dict[str, Any], states: set[str]) -> bool:
+        """Wait until all parts that are still alive are in one of the states; False when the order
+        is final first, or the day over."""
+        while not self._day.over.is_set():
+            shown = await self._look(order)
+            if shown is None or shown["state"] in FINAL_STATES:
+                return False
+            alive = [p["state"] for p in shown["fulfilments"]
+                     if p["state"] not in ("cancelled", "rejected")]  # fmt: skip
+            if alive and all(state in states for state in alive):
+                return True
+            await asyncio.sleep(max(LOOK_EVERY_REAL_S_MIN, self._clock.real_s(LOOK_EVERY_S)))
+        return False
+
+    async def _look(self, order: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            shown: dict[str, Any] = await self._api.get(f"/v1/orders/{order['order_id']}")
+        except (Refusal, NoAnswer):
+            return None
+        return shown
+
+
+def _first(answers: list[Any]) -> dict[str, Any]:
+    """The first confirmation; if there is none, the first refusal is raised."""
+    for answer in answers:
+        if isinstance(answer, dict):
+            return answer
+    for answer in answers:
+        if isinstance(answer, Refusal):
+            raise answer
+    raise answers[0]
+
+
+def _body(plan: OrderPlan, day: Day) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "customer": {"customer_id": plan.customer_id, "name": plan.name, "phone": plan.phone},
+        "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in plan.lines],
+        "currency": day.plan.currency,
+        "delivery": plan.delivery,
+        "payment": plan.payment,
+        "store_id": plan.store_id,
+    }
+    if plan.delivery == "delivery" and plan.position is not None:
+        body["address"] = {"position": plan.position.as_json(), "text": "at the blue door"}
+    return body
