@@ -1,0 +1,89 @@
+"""Collecting the service's books for the verdict, through its public API."""
+
+from collections.abc import Iterable, Mapping
+
+from loadtests.scene import Scene
+from loadtests.verdict import FINAL_STATES, CustomersSaw, Evidence, RiderSaw, TabletSaw
+from orchestrator.client import DoorstepClient, ProblemError, models
+from orchestrator.client.many import read_many
+
+__all__ = ["collect", "read_orders", "unsettled"]
+
+PAGE = 500
+
+
+async def read_orders(
+    ops: DoorstepClient,
+    scene: Scene,
+    acknowledged: Iterable[str],
+    known: Mapping[str, models.Order],
+) -> dict[str, models.Order]:
+    """Every order of the run: those that customers were told of, and those only the books know.
+    What was final in ``known`` is not read again."""
+    wanted = set(acknowledged) | set(known)
+    after = ""
+    while True:
+        page = await ops.orders(channel=scene.channel, after=after, limit=PAGE)
+        ours = {o.order_id for o in page.items if o.customer_id.startswith(f"{scene.tag}-")}
+        wanted |= ours
+        # Newest first: a page without any of ours lies before this run.
+        if page.next is None or not ours:
+            break
+        after = page.next
+    orders = {one: order for one, order in known.items() if not _changes(order)}
+    found = await read_many(wanted - set(orders), lambda order_id: _order(ops, order_id))
+    orders.update((order_id, order) for order_id, order in found.items() if order is not None)
+    return orders
+
+
+def unsettled(orders: Mapping[str, models.Order], paid: Mapping[str, int]) -> list[str]:
+    """What may still change: orders that are not final, refunds on their way, payments that the
+    service has not heard of."""
+    waiting = [order_id for order_id, order in orders.items() if _changes(order)]
+    heard = {
+        payment.payment_id
+        for order in orders.values()
+        for payment in order.payments
+        if payment.state in ("captured", "refunding", "refunded")
+    }
+    return waiting + sorted(set(paid) - heard)
+
+
+async def collect(
+    ops: DoorstepClient,
+    scene: Scene,
+    customers: CustomersSaw,
+    orders: dict[str, models.Order],
+    tablets: dict[str, TabletSaw],
+    riders: dict[str, RiderSaw],
+) -> Evidence:
+    """Everything the verdict needs, as the service says it now."""
+    stores = [spot.store_id for spot in scene.stores]
+    for store_id, saw in tablets.items():
+        saw.head = (await ops.store_inbox(store_id, after=saw.stored, limit=1)).head
+    for rider_id, phone in riders.items():
+        phone.head = (await ops.rider_inbox(rider_id, after=phone.stored, limit=1)).head
+    return Evidence(
+        customers=customers,
+        orders=orders,
+        campaigns=await read_many((one.campaign_id for one in scene.campaigns), ops.campaign),
+        received=scene.received,
+        stock=await read_many(stores, ops.stock),
+        ledger_stock=await read_many(stores, ops.ledger_stock),
+        reconciliation=await ops.reconciliation(),
+        tablets=tablets,
+        riders=riders,
+    )
+
+
+def _changes(order: models.Order) -> bool:
+    return order.state not in FINAL_STATES or any(one.state != "done" for one in order.refunds)
+
+
+async def _order(ops: DoorstepClient, order_id: str) -> models.Order | None:
+    try:
+        return await ops.order(order_id)
+    except ProblemError as problem:
+        if problem.status == 404:
+            return None
+        raise

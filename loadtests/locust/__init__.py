@@ -1,0 +1,1 @@
+"""Locustfiles: one scenario each. ``locust -f loadtests/locust/flash_sale.py``."""

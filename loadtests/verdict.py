@@ -1,0 +1,444 @@
+"""The verdict on a load test: what its people did and saw against what the service's books say.
+
+Pure: :func:`judge` looks at the :class:`Evidence` and lists what nothing explains; it asks nobody.
+An empty list means: nothing was sold beyond its quota, every unit and every cent is explained, no
+acknowledged order is lost, and every tablet saw every order of its store. A run in which nothing
+happened proves nothing and is no success either.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from orchestrator.client import models
+
+__all__ = [
+    "FINAL_STATES", "CustomersSaw", "Evidence", "Finding", "RiderSaw", "TabletSaw", "figures",
+    "judge", "kept_of",
+]  # fmt: skip
+
+FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
+HANDED_OVER = frozenset({"delivered", "collected", "completed"})
+WITH_TICKET = HANDED_OVER | {
+    "accepted", "picking", "ready", "rider_assigned", "at_store", "picked_up", "at_customer",
+    "rejected", "returning", "returned",
+}  # fmt: skip
+"""States that a fulfilment reaches only when its store's ticket was acted on."""
+
+
+class Finding(Struct, frozen=True):
+    """One thing that nothing explains: a stable ``kind``, what it is about, a text for people."""
+
+    kind: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}: {self.text}"
+
+
+class CustomersSaw(Struct):
+    """What the customers were told. A customer who was cut off in the middle of a call noted
+    nothing: the books may know more than this, never less."""
+
+    acknowledged: list[str] = field(default_factory=list)
+    """Ids of orders that were answered with 201."""
+    paid: dict[str, int] = field(default_factory=dict)
+    """Payment id -> minor units, where the provider said *captured*."""
+    repeats_differ: list[str] = field(default_factory=list)
+    """Placings whose repeat with the same key named another order."""
+    trouble: list[str] = field(default_factory=list)
+    """Errors of the load test itself."""
+
+
+class TabletSaw(Struct):
+    """What came to one store's tablet by its socket."""
+
+    tickets: dict[str, str] = field(default_factory=dict)
+    """Fulfilment id -> order id, in the order in which they first showed."""
+    stored: int = 0
+    """The last inbox offset the tablet is done with."""
+    head: int = 0
+    """The head of that inbox, by HTTP."""
+    gaps: list[str] = field(default_factory=list)
+    """Offsets that were skipped or came twice."""
+    reconnects: int = 0
+    trouble: list[str] = field(default_factory=list)
+
+
+class RiderSaw(Struct):
+    """What came to one rider's phone, and what the rider handed over."""
+
+    delivered: list[str] = field(default_factory=list)
+    """Parcel ids, as handed to customers."""
+    cash: dict[str, int] = field(default_factory=dict)
+    """Parcel id -> minor units taken at the door."""
+    stored: int = 0
+    head: int = 0
+    gaps: list[str] = field(default_factory=list)
+    owes: int = 0
+    """Cash that the service says the rider still holds, minor units."""
+    reconnects: int = 0
+    trouble: list[str] = field(default_factory=list)
+
+
+class Evidence(Struct):
+    """Everything the verdict is made from."""
+
+    customers: CustomersSaw
+    orders: dict[str, models.Order]
+    """Every order of the run that the service knows, final or not."""
+    campaigns: dict[str, models.Campaign]
+    received: dict[str, dict[str, int]]
+    """Store -> SKU -> units that were put on its shelf."""
+    stock: dict[str, models.Stock]
+    ledger_stock: dict[str, models.LedgerStock]
+    reconciliation: models.Reconciliation
+    tablets: dict[str, TabletSaw]
+    riders: dict[str, RiderSaw]
+
+
+def judge(evidence: Evidence) -> list[Finding]:
+    """Everything unexplained, in the order in which people would look at it."""
+    findings: list[Finding] = []
+    for check in (
+        _something_happened, _orders, _order_money, _campaigns, _groups, _stock, _reconciliation,
+        _tablets, _riders, _trouble,
+    ):  # fmt: skip
+        findings.extend(check(evidence))
+    return findings
+
+
+def figures(evidence: Evidence) -> dict[str, int]:
+    """What the run amounted to."""
+    orders = evidence.orders.values()
+    return {
+        "orders": len(evidence.orders),
+        "orders_acknowledged": len(set(evidence.customers.acknowledged)),
+        "orders_completed": sum(order.state == "completed" for order in orders),
+        "orders_given_up": sum(order.state in ("cancelled", "closed") for order in orders),
+        "units_delivered": sum(_units_out(orders).values()),
+        "quota": sum(sum(s.asked for s in one.quota) for one in evidence.campaigns.values()),
+        "sold": sum(one.units.sold for one in evidence.campaigns.values()),
+        "groups_formed": sum(one.formed_groups for one in evidence.campaigns.values()),
+        "groups_failed": sum(one.failed_groups for one in evidence.campaigns.values()),
+        "captured": sum(captured_of(order) for order in orders),
+        "refunded": sum(refunded_of(order) for order in orders),
+        "cash": sum(order.cash_collected for order in orders),
+        "documents": evidence.reconciliation.documents,
+        "tickets_seen": sum(len(saw.tickets) for saw in evidence.tablets.values()),
+        "tablet_messages": sum(saw.stored for saw in evidence.tablets.values()),
+        "tablet_reconnects": sum(saw.reconnects for saw in evidence.tablets.values()),
+        "parcels_delivered": sum(len(saw.delivered) for saw in evidence.riders.values()),
+    }
+
+
+def captured_of(order: models.Order) -> int:
+    """What providers took for the order, minor units."""
+    taken = ("captured", "refunding", "refunded")
+    return sum(payment.amount for payment in order.payments if payment.state in taken)
+
+
+def refunded_of(order: models.Order) -> int:
+    """What providers gave back."""
+    return sum(refund.amount for refund in order.refunds if refund.state == "done")
+
+
+def kept_of(order: models.Order) -> int:
+    """What the retailer has of the order's money in the end, cash included."""
+    return captured_of(order) - refunded_of(order) + order.cash_collected
+
+
+# --- Orders and their money ----------------------------------------------------------------------
+
+
+def _something_happened(evidence: Evidence) -> Iterator[Finding]:
+    if not any(order.state == "completed" for order in evidence.orders.values()):
+        yield Finding("nothing-happened", "run", "no order was completed: this run proves nothing")
+    campaigns = evidence.campaigns.values()
+    if campaigns and not any(campaign.units.sold for campaign in campaigns):
+        yield Finding("nothing-sold", "run", "no campaign sold anything: this run proves nothing")
+
+
+def _orders(evidence: Evidence) -> Iterator[Finding]:
+    for order_id in sorted(set(evidence.customers.acknowledged) - set(evidence.orders)):
+        yield Finding("order-lost", order_id, "was acknowledged and is gone")
+    for order_id, order in evidence.orders.items():
+        if order.state not in FINAL_STATES:
+            parts = ", ".join(f"{p.fulfilment_id} {p.state}" for p in order.fulfilments)
+            yield Finding("order-stuck", order_id, f"is still {order.state} ({parts})")
+    for key in evidence.customers.repeats_differ:
+        yield Finding("repeat-differs", key, "the same key was answered with two orders")
+
+
+def _order_money(evidence: Evidence) -> Iterator[Finding]:
+    captured: dict[str, int] = {}
+    for order_id, order in evidence.orders.items():
+        for payment in order.payments:
+            if payment.state in ("captured", "refunding", "refunded"):
+                captured[payment.payment_id] = payment.amount
+        ids = Counter(refund.refund_id for refund in order.refunds)
+        for refund_id, count in ids.items():
+            if count > 1:
+                yield Finding("refund-twice", refund_id, f"is on {order_id} {count} times")
+        waiting = [refund.refund_id for refund in order.refunds if refund.state != "done"]
+        if waiting:
+            yield Finding("refund-open", order_id, f"not refunded: {', '.join(waiting)}")
+        if order.state in FINAL_STATES and not waiting and kept_of(order) != _worth(order):
+            yield Finding(
+                "money-mismatch", order_id,
+                f"keeps {kept_of(order)} for goods and freight worth {_worth(order)} "
+                f"({order.state}, captured {captured_of(order)}, refunded {refunded_of(order)}, "
+                f"cash {order.cash_collected})",
+            )  # fmt: skip
+    for payment_id, amount in evidence.customers.paid.items():
+        if captured.get(payment_id) != amount:
+            yield Finding(
+                "payment-mismatch", payment_id,
+                f"the customer paid {amount}, the books say {captured.get(payment_id, 0)}",
+            )  # fmt: skip
+
+
+def _worth(order: models.Order) -> int:
+    """What the delivered part costs: its lines less what was given back of them or (with cash on
+    delivery) was missing and never collected; and freight."""
+    out = {part.fulfilment_id for part in order.fulfilments if part.state in HANDED_OVER}
+    lines = sum(
+        line.amount - line.refunded_amount - line.short_amount
+        for line in order.lines
+        if line.fulfilment_id in out
+    )
+    return lines + sum(p.freight for p in order.fulfilments if p.fulfilment_id in out)
+
+
+# --- Campaigns -----------------------------------------------------------------------------------
+
+
+def _campaigns(evidence: Evidence) -> Iterator[Finding]:
+    for campaign_id, campaign in evidence.campaigns.items():
+        units = campaign.units
+        set_aside = sum(share.set_aside for share in campaign.quota)
+        asked = sum(share.asked for share in campaign.quota)
+        if set_aside != asked:
+            yield Finding("quota-short", campaign_id, f"{asked} were asked, {set_aside} set aside")
+        if units.sold > set_aside:
+            yield Finding("oversold", campaign_id, f"sold {units.sold} of a quota of {set_aside}")
+        tallies: list[tuple[str, models.UnitTally | models.CampaignQuota, int]]
+        tallies = [(campaign_id, units, set_aside)]
+        tallies += [(f"{campaign_id}/{s.store_id}", s, s.set_aside) for s in campaign.quota]
+        for name, tally, whole in tallies:
+            total = tally.available + tally.held + tally.sold + tally.returned
+            if total != whole:
+                yield Finding(
+                    "quota-leaks", name,
+                    f"available {tally.available} + held {tally.held} + sold {tally.sold} + "
+                    f"returned {tally.returned} is not the {whole} set aside",
+                )  # fmt: skip
+        if campaign.state != "ended" or units.held or units.available:
+            yield Finding(
+                "campaign-open", campaign_id,
+                f"is {campaign.state}, {units.held} held and {units.available} available",
+            )  # fmt: skip
+        yield from _buyers(campaign_id, campaign, evidence)
+
+
+def _buyers(campaign_id: str, campaign: models.Campaign, evidence: Evidence) -> Iterator[Finding]:
+    """What the campaign says it sold is what its customers have, at its price, within the limit."""
+    bought: Counter[str] = Counter()
+    for order in _kept(evidence, campaign_id):
+        units = sum(line.quantity for line in order.lines)
+        bought[order.customer_id] += units
+        freight = sum(part.freight for part in order.fulfilments)
+        if campaign.group is None and kept_of(order) != campaign.price * units + freight:
+            yield Finding(
+                "wrong-price", order.order_id,
+                f"keeps {kept_of(order)} for {units} at {campaign.price} and freight {freight}",
+            )  # fmt: skip
+    total = sum(bought.values())
+    if total != campaign.units.sold:
+        yield Finding(
+            "sold-mismatch", campaign_id,
+            f"says it sold {campaign.units.sold}, its customers hold {total}",
+        )  # fmt: skip
+    limit = campaign.limit_per_customer
+    for customer_id, units in bought.items():
+        if limit and units > limit:
+            yield Finding("over-limit", customer_id, f"holds {units} of {campaign_id}, not {limit}")
+
+
+def _groups(evidence: Evidence) -> Iterator[Finding]:
+    """Never more paid members than seats; who is in no formed group has all their money back."""
+    for campaign_id, campaign in evidence.campaigns.items():
+        terms = campaign.group
+        if terms is None:
+            continue
+        groups: defaultdict[str, list[models.Order]] = defaultdict(list)
+        for order in _kept(evidence, campaign_id):
+            groups[order.group_id].append(order)
+        seats = max([terms.size, *(step.members for step in terms.steps)])
+        for group_id, members in groups.items():
+            if len(members) > seats:
+                yield Finding("group-overfull", group_id, f"{len(members)} paid, {seats} seats")
+            if len(members) < terms.size:
+                yield Finding(
+                    "group-unformed", group_id,
+                    f"{len(members)} of {terms.size} members were delivered to",
+                )  # fmt: skip
+            price = _price(campaign, terms, len(members))
+            for order in members:
+                yield from _group_price(order, price)
+        if len(groups) != campaign.formed_groups:
+            yield Finding(
+                "groups-mismatch", campaign_id,
+                f"says {campaign.formed_groups} groups formed, {len(groups)} were delivered to",
+            )  # fmt: skip
+
+
+def _price(campaign: models.Campaign, terms: models.GroupTerms, members: int) -> int:
+    reached = [step.price for step in terms.steps if members >= step.members]
+    return min([campaign.price, *reached])
+
+
+def _group_price(order: models.Order, price: int) -> Iterator[Finding]:
+    units = sum(line.quantity for line in order.lines)
+    freight = sum(part.freight for part in order.fulfilments)
+    if kept_of(order) != price * units + freight:
+        yield Finding(
+            "wrong-price", order.order_id,
+            f"keeps {kept_of(order)} for {units} at the group's {price} and freight {freight}",
+        )  # fmt: skip
+
+
+def _kept(evidence: Evidence, campaign_id: str) -> Iterator[models.Order]:
+    """Orders of the campaign whose goods the customer has."""
+    for order in evidence.orders.values():
+        if order.campaign_id == campaign_id and any(
+            part.state in HANDED_OVER for part in order.fulfilments
+        ):
+            yield order
+
+
+# --- Stock and books -----------------------------------------------------------------------------
+
+
+def _stock(evidence: Evidence) -> Iterator[Finding]:
+    out = _units_out(evidence.orders.values())
+    for store_id, shelf in evidence.received.items():
+        cells = {cell.sku: cell for cell in evidence.stock[store_id].items}
+        ledger = {cell.sku: cell for cell in evidence.ledger_stock[store_id].items}
+        for sku, received in shelf.items():
+            subject, cell, row = f"{store_id}/{sku}", cells.get(sku), ledger.get(sku)
+            if cell is None or row is None:
+                yield Finding("cell-lost", subject, "goods were received and the cell is gone")
+                continue
+            expected = received - out[store_id, sku]
+            if cell.on_hand != expected:
+                yield Finding(
+                    "stock-mismatch", subject,
+                    f"{received} came in and {out[store_id, sku]} went out, "
+                    f"on_hand is {cell.on_hand}",
+                )  # fmt: skip
+            for name, units in (("locked", cell.locked), ("reserved", cell.reserved)):
+                if units:
+                    yield Finding(f"{name}-left", subject, f"{units} units for nobody")
+            for name, theirs, ours in (
+                ("on_hand", row.on_hand, cell.on_hand), ("locked", row.locked, cell.locked),
+            ):  # fmt: skip
+                if theirs != ours:
+                    yield Finding(
+                        "ledger-stock-mismatch", subject,
+                        f"documents say {name} {theirs}, the cell {ours}",
+                    )  # fmt: skip
+
+
+def _units_out(orders: Iterable[models.Order]) -> Counter[tuple[str, str]]:
+    """(store, SKU) -> units that customers hold."""
+    out: Counter[tuple[str, str]] = Counter()
+    for order in orders:
+        store_of = {
+            part.fulfilment_id: part.store_id
+            for part in order.fulfilments
+            if part.state in HANDED_OVER
+        }
+        for line in order.lines:
+            if line.fulfilment_id in store_of:
+                out[store_of[line.fulfilment_id], line.sku] += line.quantity - line.short_quantity
+    return out
+
+
+def _reconciliation(evidence: Evidence) -> Iterator[Finding]:
+    for difference in evidence.reconciliation.differences:
+        about = {k: v for k, v in difference.items() if k not in ("check", "expected", "found")}
+        yield Finding(
+            "books-unexplained", str(difference.get("check", "")),
+            f"{about}: {difference.get('expected')} expected, {difference.get('found')} found",
+        )  # fmt: skip
+    if not evidence.reconciliation.balanced and not evidence.reconciliation.differences:
+        yield Finding("books-unexplained", "ledger", "is not balanced and does not say why")
+
+
+# --- Sockets -------------------------------------------------------------------------------------
+
+
+def _tablets(evidence: Evidence) -> Iterator[Finding]:
+    """No order was missed, and none shown that there is not. (A fulfilment that was given to
+    another store has left its order, but its ticket was no ghost.)"""
+    for order in evidence.orders.values():
+        for part in order.fulfilments:
+            saw = evidence.tablets.get(part.store_id)
+            if part.state in WITH_TICKET and (saw is None or part.fulfilment_id not in saw.tickets):
+                yield Finding(
+                    "ticket-missed", part.fulfilment_id,
+                    f"never showed on the tablet of {part.store_id}",
+                )  # fmt: skip
+    for store_id, saw in evidence.tablets.items():
+        for fulfilment_id, order_id in saw.tickets.items():
+            if order_id not in evidence.orders:
+                yield Finding(
+                    "ghost-ticket", fulfilment_id, f"{store_id} saw it, there is no such order"
+                )
+        yield from _inbox(f"tablet of {store_id}", saw)
+
+
+def _riders(evidence: Evidence) -> Iterator[Finding]:
+    carried = Counter(p for saw in evidence.riders.values() for p in saw.delivered)
+    by_rider = {p: rider for rider, saw in evidence.riders.items() for p in saw.delivered}
+    for parcel_id, count in carried.items():
+        if count > 1:
+            yield Finding("delivered-twice", parcel_id, f"{count} riders handed it over")
+    cash = {p: sum_ for saw in evidence.riders.values() for p, sum_ in saw.cash.items()}
+    for order in evidence.orders.values():
+        parts = [part for part in order.fulfilments if part.state in HANDED_OVER]
+        taken = sum(cash.get(part.fulfilment_id, 0) for part in parts)
+        if order.delivery == "delivery" and taken != order.cash_collected:
+            yield Finding(
+                "cash-mismatch", order.order_id,
+                f"riders took {taken}, the order says {order.cash_collected}",
+            )  # fmt: skip
+        for part in parts:
+            rider = by_rider.get(part.fulfilment_id)
+            if order.delivery == "delivery" and rider != part.rider_id:
+                yield Finding(
+                    "not-delivered", part.fulfilment_id,
+                    f"is booked as delivered by {part.rider_id}, {rider} handed it over",
+                )  # fmt: skip
+    for rider_id, saw in evidence.riders.items():
+        if saw.owes:
+            yield Finding("cash-not-remitted", rider_id, f"still holds {saw.owes}")
+        yield from _inbox(f"phone of {rider_id}", saw)
+
+
+def _inbox(device: str, saw: TabletSaw | RiderSaw) -> Iterator[Finding]:
+    for gap in saw.gaps:
+        yield Finding("inbox-gap", device, gap)
+    if saw.stored != saw.head:
+        yield Finding("inbox-unread", device, f"stored {saw.stored}, the inbox is at {saw.head}")
+
+
+def _trouble(evidence: Evidence) -> Iterator[Finding]:
+    people: Mapping[str, Any] = {"customers": evidence.customers, **evidence.tablets}
+    for name, saw in [*people.items(), *evidence.riders.items()]:
+        for text in saw.trouble:
+            yield Finding("trouble", name, text)
