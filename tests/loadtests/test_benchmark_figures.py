@@ -1,0 +1,66 @@
+"""What benchmarks make of what they measured."""
+
+import pytest
+
+from loadtests.figures import BOUNDS, Bound, cost_us, quantile, ratio, rounded, verdict
+from loadtests.soak import last_to_first
+
+
+def test_a_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_the_medians() -> None:
+    # The machine was ten times slower in the second round, for both.
+    mine, others = [900.0, 50.0, 1_000.0], [1_000.0, 100.0, 1_000.0]
+    assert ratio(mine, others) == 0.9
+
+
+def test_rounds_that_one_side_lacks_are_not_compared() -> None:
+    with pytest.raises(ValueError):
+        ratio([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(("found", "told"), [(0.07349, 0.0735), (12.345, 12.3), (1.0, 1.0)])
+def test_small_ratios_keep_their_digits(found: float, told: float) -> None:
+    assert rounded(found) == told
+
+
+def test_a_quantile_is_a_value_that_occurred() -> None:
+    values = [float(number) for number in range(100, 0, -1)]
+    assert quantile(values, 0.5) == 51.0
+    assert quantile(values, 0.99) == 100.0
+    assert quantile([], 0.99) == 0.0
+
+
+def test_cost_is_told_per_order_the_dearest_process_first() -> None:
+    before = {"gateway": 1.0, "redis": 2.0, "node-0": 0.0}
+    after = {"gateway": 1.3, "redis": 2.1, "node-0": 0.4, "idle": 0.000_001}
+    assert cost_us(before, after, 1_000) == {"node-0": 400, "gateway": 300, "redis": 100}
+    assert list(cost_us(before, after, 1_000)) == ["node-0", "gateway", "redis"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "within", "beyond"),
+    [
+        (Bound("at_least", 1.5), 1.5, 1.499),
+        (Bound("at_most", 0), 0, 1),
+        (Bound("below", 60), 59.99, 60),
+    ],
+)
+def test_a_bound_says_what_is_within(bound: Bound, within: float, beyond: float) -> None:
+    assert bound.holds(within)
+    assert not bound.holds(beyond)
+
+
+def test_figures_without_a_bound_have_no_verdict() -> None:
+    assert verdict("place", "place_per_s", 1.0) is None
+    assert verdict("nothing", "oversold", 1) is None
+    assert verdict("push", "fanout_deliveries_per_s", None) is None
+    assert verdict("place", "ratio_postgres", 10) is True
+    assert verdict("place", "oversold", 1) is False
+
+
+def test_the_same_figure_may_have_another_bound_in_another_benchmark() -> None:
+    assert "p99_ms" in BOUNDS["push"]
+    assert "p99_ms" not in BOUNDS["place"]
+
+
+def test_a_rate_that_falls_is_told_by_its_last_minute() -> None:
+    assert last_to_first([1_000.0, 2_000.0, 940.0]) == 0.94

@@ -1,0 +1,349 @@
+"""The verdict finds what a book that does not add up looks like, and is silent on one that does."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from loadtests.outcome import Outcome, Result
+from loadtests.verdict import (
+    CustomersSaw,
+    Evidence,
+    RiderSaw,
+    TabletSaw,
+    figures,
+    judge,
+)
+from orchestrator.client import models
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+QUOTA, PRICE, RECEIVED = 2, 990, 10
+STORE, SKU, CAMPAIGN, RIDER = "s1", "cup", "c1", "r1"
+
+
+def order(
+    number: int,
+    *,
+    state: str = "completed",
+    group_id: str = "",
+    refunded: int = 0,
+    paid: int = PRICE,
+) -> models.Order:
+    """One unit of the campaign, delivered and paid online unless it was given up."""
+    order_id, part_id = f"o{number}", f"o{number}-1"
+    part = "delivered" if state == "completed" else "cancelled"
+    payments = [models.Payment(f"p{number}", "sandbox", "captured", paid, "EUR")] if paid else []
+    refunds = (
+        [models.Refund(f"f{number}", f"p{number}", refunded, "done", "ladder")] if refunded else []
+    )
+    line = models.OrderLine(f"{order_id}/1", SKU, SKU, 1, PRICE, PRICE, part_id, 0, refunded, 0, 0)
+    return models.Order(
+        order_id, state, "app", f"customer{number}", "EUR", PRICE, 0, PRICE, refunded, 0, "online",
+        "delivery", [line], [models.Fulfilment(part_id, STORE, part, NOW, 0, 0, RIDER, "")],
+        payments, refunds, NOW, None, "", None, "", CAMPAIGN, group_id,
+    )  # fmt: skip
+
+
+def campaign(sold: int = 2, *, group: models.GroupTerms | None = None) -> models.Campaign:
+    share = models.CampaignQuota(STORE, QUOTA, QUOTA, 0, 0, sold, QUOTA - sold, "")
+    return models.Campaign(
+        CAMPAIGN, "sale", "group_buy" if group else "flash_sale", "ended", SKU, PRICE, 1_990, "EUR",
+        NOW, NOW, 1, 60.0, ["app"], "platform", group, 0,
+        models.UnitTally(0, 0, sold, QUOTA - sold), [share], 0, 1 if group else 0, 0,
+    )  # fmt: skip
+
+
+def stock(on_hand: int, *, locked: int = 0, reserved: int = 0) -> models.Stock:
+    cell = models.Cell(SKU, on_hand, locked, reserved, 0, 0, on_hand, 0, 0, 0, {})
+    return models.Stock(STORE, [cell], 0)
+
+
+def ledger(on_hand: int, *, locked: int = 0) -> models.LedgerStock:
+    row = models.LedgerCell(
+        STORE, SKU, on_hand, locked, 0, RECEIVED - on_hand, 0, RECEIVED, 0, 0, 0, 0
+    )
+    return models.LedgerStock(STORE, [row])
+
+
+def reconciliation(*differences: dict[str, object]) -> models.Reconciliation:
+    return models.Reconciliation(
+        not differences, len(differences), list(differences), {}, {}, {}, {}, {}, 7
+    )
+
+
+def sold_out() -> Evidence:
+    """A flash sale of two units to two customers, and a third who did not pay in time."""
+    orders = [order(1), order(2), order(3, state="cancelled", paid=0)]
+    return Evidence(
+        customers=CustomersSaw(["o1", "o2", "o3"], {"p1": PRICE, "p2": PRICE}),
+        orders={one.order_id: one for one in orders},
+        campaigns={CAMPAIGN: campaign()},
+        received={STORE: {SKU: RECEIVED}},
+        stock={STORE: stock(8)},
+        ledger_stock={STORE: ledger(8)},
+        reconciliation=reconciliation(),
+        tablets={STORE: TabletSaw({"o1-1": "o1", "o2-1": "o2"}, stored=9, head=9)},
+        riders={RIDER: RiderSaw(["o1-1", "o2-1"], stored=5, head=5)},
+    )
+
+
+def kinds(evidence: Evidence) -> set[str]:
+    return {finding.kind for finding in judge(evidence)}
+
+
+def test_books_that_add_up_leave_nothing_to_say() -> None:
+    assert judge(sold_out()) == []
+    found = figures(sold_out())
+    assert (found["sold"], found["quota"], found["units_delivered"]) == (2, 2, 2)
+    assert (found["orders"], found["orders_given_up"], found["captured"]) == (3, 1, 2 * PRICE)
+
+
+def oversell(evidence: Evidence) -> None:
+    third = order(3)
+    evidence.orders["o3"] = third
+    evidence.campaigns[CAMPAIGN] = replace(campaign(), units=models.UnitTally(0, 0, 3, -1))
+    evidence.stock[STORE] = stock(7)
+    evidence.ledger_stock[STORE] = ledger(7)
+
+
+def sell_to_one_twice(evidence: Evidence) -> None:
+    evidence.orders["o2"] = replace(order(2), customer_id="customer1")
+
+
+def lose_an_order(evidence: Evidence) -> None:
+    evidence.orders.pop("o3")
+
+
+def leave_an_order_open(evidence: Evidence) -> None:
+    evidence.orders["o3"] = order(3, state="placed", paid=0)
+
+
+def repeat_differently(evidence: Evidence) -> None:
+    evidence.customers.repeats_differ.append("key-1")
+
+
+def keep_a_cancelled_customers_money(evidence: Evidence) -> None:
+    evidence.orders["o3"] = order(3, state="cancelled")
+
+
+def forget_a_payment(evidence: Evidence) -> None:
+    evidence.customers.paid["p9"] = PRICE
+
+
+def leave_a_refund_open(evidence: Evidence) -> None:
+    refund = models.Refund("f1", "p1", PRICE, "requested", "late")
+    evidence.orders["o1"] = replace(order(1), refunds=[refund])
+
+
+def refund_twice(evidence: Evidence) -> None:
+    one = models.Refund("f3", "p3", PRICE, "done", "late")
+    evidence.orders["o3"] = replace(order(3, state="cancelled"), refunds=[one, one])
+
+
+def sell_above_the_price(evidence: Evidence) -> None:
+    dear = order(1, paid=PRICE + 10)
+    line = replace(dear.lines[0], amount=PRICE + 10)
+    evidence.orders["o1"] = replace(dear, lines=[line])
+    evidence.customers.paid["p1"] = PRICE + 10
+
+
+def leak_a_unit_of_quota(evidence: Evidence) -> None:
+    whole = campaign()
+    share = replace(whole.quota[0], sold=1)
+    evidence.campaigns[CAMPAIGN] = replace(whole, quota=[share])
+
+
+def hold_a_unit_for_ever(evidence: Evidence) -> None:
+    evidence.campaigns[CAMPAIGN] = replace(campaign(), units=models.UnitTally(0, 1, 1, 0))
+
+
+def sell_what_nobody_has(evidence: Evidence) -> None:
+    evidence.orders["o2"] = order(2, state="cancelled", paid=0)
+    evidence.customers.paid.pop("p2")
+
+
+def lose_a_unit_of_stock(evidence: Evidence) -> None:
+    evidence.stock[STORE] = stock(7)
+    evidence.ledger_stock[STORE] = ledger(7)
+
+
+def leave_a_lock(evidence: Evidence) -> None:
+    evidence.stock[STORE] = stock(8, locked=1)
+    evidence.ledger_stock[STORE] = ledger(8, locked=1)
+
+
+def leave_a_reservation(evidence: Evidence) -> None:
+    evidence.stock[STORE] = stock(8, reserved=1)
+
+
+def let_documents_differ(evidence: Evidence) -> None:
+    evidence.ledger_stock[STORE] = ledger(9)
+
+
+def list_a_difference(evidence: Evidence) -> None:
+    evidence.reconciliation = reconciliation(
+        {"check": "accounts_agree", "account": "suspense", "expected": 0, "found": 5}
+    )
+
+
+def miss_a_ticket(evidence: Evidence) -> None:
+    evidence.tablets[STORE].tickets.pop("o2-1")
+
+
+def show_a_ghost(evidence: Evidence) -> None:
+    evidence.tablets[STORE].tickets["o9-1"] = "o9"
+
+
+def skip_a_message(evidence: Evidence) -> None:
+    evidence.tablets[STORE].gaps.append("message 4 came after 2")
+
+
+def leave_a_message_unread(evidence: Evidence) -> None:
+    evidence.riders[RIDER].head = 6
+
+
+def deliver_twice(evidence: Evidence) -> None:
+    evidence.riders["r2"] = RiderSaw(["o1-1"])
+
+
+def deliver_in_the_books_alone(evidence: Evidence) -> None:
+    evidence.riders[RIDER].delivered.remove("o1-1")
+
+
+def keep_the_cash(evidence: Evidence) -> None:
+    evidence.riders[RIDER].owes = 500
+
+
+def take_cash_unbooked(evidence: Evidence) -> None:
+    evidence.riders[RIDER].cash["o1-1"] = 500
+
+
+def stumble(evidence: Evidence) -> None:
+    evidence.customers.trouble.append("FlashCustomer: KeyError('order_id')")
+
+
+@pytest.mark.parametrize(("breaks", "kind"), [
+    (oversell, "oversold"),
+    (sell_to_one_twice, "over-limit"),
+    (lose_an_order, "order-lost"),
+    (leave_an_order_open, "order-stuck"),
+    (repeat_differently, "repeat-differs"),
+    (keep_a_cancelled_customers_money, "money-mismatch"),
+    (forget_a_payment, "payment-mismatch"),
+    (leave_a_refund_open, "refund-open"),
+    (refund_twice, "refund-twice"),
+    (sell_above_the_price, "wrong-price"),
+    (leak_a_unit_of_quota, "quota-leaks"),
+    (hold_a_unit_for_ever, "campaign-open"),
+    (sell_what_nobody_has, "sold-mismatch"),
+    (lose_a_unit_of_stock, "stock-mismatch"),
+    (leave_a_lock, "locked-left"),
+    (leave_a_reservation, "reserved-left"),
+    (let_documents_differ, "ledger-stock-mismatch"),
+    (list_a_difference, "books-unexplained"),
+    (miss_a_ticket, "ticket-missed"),
+    (show_a_ghost, "ghost-ticket"),
+    (skip_a_message, "inbox-gap"),
+    (leave_a_message_unread, "inbox-unread"),
+    (deliver_twice, "delivered-twice"),
+    (deliver_in_the_books_alone, "not-delivered"),
+    (keep_the_cash, "cash-not-remitted"),
+    (take_cash_unbooked, "cash-mismatch"),
+    (stumble, "trouble"),
+])  # fmt: skip
+def test_what_nothing_explains_is_found(breaks: Callable[[Evidence], None], kind: str) -> None:
+    evidence = sold_out()
+    breaks(evidence)
+    assert kind in kinds(evidence)
+
+
+def test_a_run_in_which_nothing_happened_proves_nothing() -> None:
+    evidence = sold_out()
+    evidence.orders, evidence.customers = {}, CustomersSaw()
+    evidence.campaigns[CAMPAIGN] = campaign(0)
+    evidence.stock[STORE], evidence.ledger_stock[STORE] = stock(10), ledger(10)
+    evidence.tablets[STORE].tickets = {}
+    evidence.riders[RIDER].delivered = []
+    assert kinds(evidence) == {"nothing-happened", "nothing-sold"}
+
+
+def grouped(kind: str, size: int, steps: list[models.PriceStep], refunded: int = 0) -> Evidence:
+    """The two units of the quota went to the members of one group."""
+    evidence = sold_out()
+    terms = models.GroupTerms(kind, size, 60.0, "on_payment", "refund", 0, steps)
+    evidence.campaigns[CAMPAIGN] = campaign(group=terms)
+    for number in (1, 2):
+        evidence.orders[f"o{number}"] = order(number, group_id="g1", refunded=refunded)
+    return evidence
+
+
+def test_a_group_that_is_full_and_delivered_to_is_explained() -> None:
+    assert judge(grouped("normal", 2, [])) == []
+
+
+def test_a_group_with_more_paid_members_than_seats_is_found() -> None:
+    evidence = grouped("normal", 2, [])
+    form_a_group_with_one_too_many(evidence)
+    assert "group-overfull" in kinds(evidence)
+
+
+def test_goods_of_a_group_that_never_formed_are_found() -> None:
+    assert "group-unformed" in kinds(grouped("normal", 3, []))
+
+
+def test_every_member_of_a_ladder_pays_the_step_that_its_members_reached() -> None:
+    steps = [models.PriceStep(2, PRICE - 100)]
+    assert judge(grouped("ladder", 2, steps, refunded=100)) == []
+    assert kinds(grouped("ladder", 2, steps)) == {"wrong-price"}
+
+
+def test_a_campaign_that_counts_other_groups_than_were_delivered_to_is_found() -> None:
+    evidence = grouped("normal", 2, [])
+    whole = evidence.campaigns[CAMPAIGN]
+    evidence.campaigns[CAMPAIGN] = replace(whole, formed_groups=2)
+    assert kinds(evidence) == {"groups-mismatch"}
+
+
+def test_a_ticket_that_was_given_to_another_store_is_no_ghost() -> None:
+    evidence = sold_out()
+    evidence.tablets["s2"] = TabletSaw({"o1-0": "o1"})
+    assert judge(evidence) == []
+
+
+def form_a_group_with_one_too_many(evidence: Evidence) -> None:
+    evidence.orders["o3"] = order(3, group_id="g1")
+
+
+def without_campaigns() -> Evidence:
+    """Ordinary orders, all of them seen on their store's tablet."""
+    evidence = sold_out()
+    evidence.campaigns = {}
+    return evidence
+
+
+@pytest.mark.parametrize(("scenario", "books", "breaks", "finding"), [
+    ("flash-sale", sold_out, oversell, "oversold"),
+    ("group-buy", lambda: grouped("normal", 2, []), form_a_group_with_one_too_many,
+     "group-overfull"),
+    ("tablets", without_campaigns, miss_a_ticket, "ticket-missed"),
+    ("mixed-day", sold_out, lose_a_unit_of_stock, "stock-mismatch"),
+])  # fmt: skip
+def test_books_that_add_up_exit_with_zero_and_wrong_ones_with_one(
+    scenario: str, books: Callable[[], Evidence], breaks: Callable[[Evidence], None], finding: str
+) -> None:
+    evidence = books()
+    assert exit_code(scenario, evidence) == 0
+    breaks(evidence)
+    assert finding in kinds(evidence)
+    assert exit_code(scenario, evidence) == 1
+
+
+def exit_code(scenario: str, evidence: Evidence) -> int:
+    findings = judge(evidence)
+    outcome = Outcome(scenario, not findings, len(findings), findings, figures(evidence))
+    return Result(scenario, outcome, "", []).exit_code
+
+
+def test_a_scenario_that_could_not_be_played_exits_with_two() -> None:
+    assert Result("flash-sale", None, "the service is not there", []).exit_code == 2

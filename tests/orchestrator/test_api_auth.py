@@ -1,0 +1,112 @@
+"""Tokens: issued, verified, remembered for a while, refused when anything is off."""
+
+import base64
+import json
+from typing import Any
+
+import jwt
+import pytest
+
+from domain.errors import Refused
+from orchestrator.auth import Caller, Tokens, bearer
+
+SECRET = "k" * 32
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refused(tokens: Tokens, token: str) -> str:
+    with pytest.raises(Refused) as caught:
+        tokens.verify(token)
+    return caught.value.code
+
+
+def test_a_token_speaks_for_its_role_and_subject_until_it_expires() -> None:
+    watch = Watch()
+    tokens = Tokens(SECRET, now=watch)
+    token = tokens.issue("store", "s-1", lifetime_s=60)
+    assert tokens.verify(token) == Caller("store", "s-1", 1_060.0)
+    assert tokens.verify(token).name == "store:s-1"
+    watch.now = 1_059.0
+    assert tokens.verify(token).subject == "s-1"
+    watch.now = 1_060.0
+    assert refused(tokens, token) == "token-expired"
+    assert refused(tokens, token) == "token-expired"
+
+
+def test_the_claims_are_those_of_rfc_7519() -> None:
+    token = Tokens(SECRET, now=Watch()).issue("ops", "ana", lifetime_s=60)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_exp": False})
+    assert claims == {"role": "ops", "sub": "ana", "iat": 1_000, "exp": 1_060}
+
+
+def test_anothers_secret_or_a_changed_claim_is_refused() -> None:
+    tokens = Tokens(SECRET)
+    assert refused(tokens, Tokens("x" * 32).issue("ops", "ana")) == "token-invalid"
+    head, claims, signature = tokens.issue("rider", "r-1").split(".")
+    changed = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    changed["role"] = "ops"
+    forged = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip("=")
+    assert refused(tokens, f"{head}.{forged}.{signature}") == "token-invalid"
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
+def test_another_algorithm_is_refused(algorithm: str) -> None:
+    claims = {"role": "ops", "sub": "ana", "iat": 1, "exp": 10**10}
+    key = None if algorithm == "none" else SECRET * 4
+    token = jwt.encode(claims, key, algorithm=algorithm)  # type: ignore[arg-type]
+    assert refused(Tokens(SECRET * 4), token) == "token-invalid"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"role": "king"}, {"role": None}, {"sub": ""}, {"sub": None}, {"exp": None}, {"iat": None},
+     {"sub": 7}],
+)  # fmt: skip
+def test_a_token_without_a_known_role_subject_or_times_is_refused(change: dict[str, Any]) -> None:
+    claims = {"role": "ops", "sub": "ana", "iat": 1, "exp": 10**10} | change
+    token = jwt.encode(
+        {name: value for name, value in claims.items() if value is not None}, SECRET, "HS256"
+    )
+    assert refused(Tokens(SECRET), token) == "token-invalid"
+
+
+@pytest.mark.parametrize("token", ["", "a", "a.b.c", "é.é.é", "x" * 5_000])
+def test_rubbish_is_refused(token: str) -> None:
+    assert refused(Tokens(SECRET), token) == "token-invalid"
+
+
+def test_only_so_many_tokens_are_remembered_and_forgotten_ones_still_hold() -> None:
+    tokens = Tokens(SECRET, cached_max=3)
+    issued = [tokens.issue("rider", f"r-{number}") for number in range(10)]
+    assert [tokens.verify(token).subject for token in issued] == [f"r-{n}" for n in range(10)]
+    assert tokens.remembered == 3
+    assert tokens.verify(issued[0]).subject == "r-0"
+
+
+def test_a_refused_token_is_not_remembered() -> None:
+    tokens = Tokens(SECRET)
+    refused(tokens, "a.b.c")
+    assert tokens.remembered == 0
+
+
+def test_a_short_secret_and_an_unknown_role_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="DOORSTEP_JWT_SECRET"):
+        Tokens("short")
+    with pytest.raises(ValueError, match="king"):
+        Tokens(SECRET).issue("king", "a")
+    with pytest.raises(ValueError, match="subject"):
+        Tokens(SECRET).issue("ops", "")
+
+
+def test_the_bearer_scheme_is_read_in_any_case_and_nothing_else_is() -> None:
+    assert bearer("bearer abc") == "abc"
+    for header in ("", "Bearer", "Bearer ", "Basic abc", "abc"):
+        with pytest.raises(Refused, match="token-missing"):
+            bearer(header)

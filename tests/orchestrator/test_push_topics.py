@@ -1,0 +1,135 @@
+"""Merge patches, the outbox's two kinds of frames, and topics for slow readers."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.push.document import time_text, without_absent
+from orchestrator.push.outbox import Outbox, WireFrame
+from orchestrator.push.patch import apply_patch, patch_between
+from orchestrator.push.protocol import TopicSession
+from orchestrator.push.topics import Topic
+
+SCALARS = st.booleans() | st.integers(-3, 3) | st.floats(0, 2) | st.text("ab", max_size=2)
+KEYS = st.text("xyz", min_size=1, max_size=2)
+DOCUMENTS = st.dictionaries(
+    KEYS,
+    st.recursive(
+        SCALARS | st.lists(SCALARS, max_size=2),
+        lambda inner: st.dictionaries(KEYS, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+@given(DOCUMENTS, DOCUMENTS)
+def test_a_patch_turns_the_old_document_into_the_new(
+    old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    before = json.dumps(old)
+    patch = json.loads(json.dumps(patch_between(old, new)))
+    assert json.dumps(apply_patch(old, patch), sort_keys=True) == json.dumps(new, sort_keys=True)
+    assert json.dumps(old) == before
+
+
+@given(DOCUMENTS)
+def test_equal_documents_have_an_empty_patch(document: dict[str, Any]) -> None:
+    assert patch_between(document, json.loads(json.dumps(document))) == {}
+
+
+def test_absent_values_are_left_out_at_any_depth() -> None:
+    found = without_absent({"a": None, "b": [{"c": None, "d": 0}], "e": {"f": None}})
+    assert found == {"b": [{"d": 0}], "e": {}}
+
+
+def test_times_are_utc_to_the_millisecond() -> None:
+    assert time_text(1_760_000_000.25) == "2025-10-09T08:53:20.250Z"
+
+
+def taken(outbox: Outbox) -> list[str]:
+    texts = []
+    while (frame := outbox.take()) is not None:
+        outbox.written(frame)
+        texts.append(frame.text)
+    return texts
+
+
+def test_the_latest_value_replaces_one_that_was_not_sent_and_follows_what_must_not_drop() -> None:
+    outbox = Outbox(1_000)
+    outbox.put_latest("r-1", WireFrame("old"))
+    outbox.put_latest("r-2", WireFrame("other"))
+    outbox.put_latest("r-1", WireFrame("new"))
+    assert outbox.put(WireFrame("event"))
+    assert taken(outbox) == ["event", "other", "new"]
+    assert outbox.empty
+
+
+def test_the_outbox_is_bounded_in_bytes_that_are_not_yet_written() -> None:
+    outbox = Outbox(100)
+    assert outbox.put(WireFrame("x" * 60))
+    assert not outbox.put(WireFrame("x" * 60))
+    frame = outbox.take()
+    assert frame is not None
+    assert not outbox.put(WireFrame("x" * 60)), "it is still being written"
+    outbox.written(frame)
+    assert outbox.put(WireFrame("x" * 60))
+
+
+def watcher(topic: Topic, queue_bytes_max: int = 100_000) -> TopicSession:
+    session = TopicSession(Outbox(queue_bytes_max), heartbeat_s=10.0, now=0.0)
+    session.receive('{"frame":"auth","token":"t"}', 0.0)
+    session.authenticated(0.0, topic.epoch)
+    topic.join(session)
+    return session
+
+
+def folded(session: TopicSession, document: Any = None, head: int = -1) -> tuple[Any, int]:
+    for text in taken(session.outbox):
+        frame = json.loads(text)
+        match frame["frame"]:
+            case "snapshot":
+                document, head = frame["data"], frame["head"]
+            case "delta":
+                assert frame["head"] == head + 1
+                document, head = apply_patch(document, frame["data"]), frame["head"]
+    return document, head
+
+
+def test_a_watcher_gets_the_document_and_then_only_changes() -> None:
+    topic = Topic()
+    topic.publish({"a": 1, "b": {"c": 1}})
+    session = watcher(topic)
+    topic.publish({"a": 1, "b": {"c": 2}})
+    topic.publish({"a": 1, "b": {"c": 2}})
+    frames = [json.loads(text) for text in taken(session.outbox)]
+    assert [frame["frame"] for frame in frames] == ["hello", "snapshot", "delta"]
+    assert frames[2]["data"] == {"b": {"c": 2}}
+
+
+def test_a_reader_too_slow_for_patches_gets_a_snapshot_when_it_has_read() -> None:
+    topic = Topic()
+    topic.publish({"n": 0})
+    session = watcher(topic, queue_bytes_max=600)
+    for number in range(1, 50):
+        topic.publish({"n": number})
+    assert session.behind
+    document, head = folded(session)
+    assert document["n"] < 49
+    topic.catch_up(session)
+    assert folded(session, document, head) == ({"n": 49}, topic.head)
+    topic.publish({"n": 50})
+    assert folded(session, {"n": 49}, topic.head - 1)[0] == {"n": 50}
+
+
+def test_who_left_hears_nothing_more() -> None:
+    topic = Topic()
+    session = watcher(topic)
+    taken(session.outbox)
+    topic.leave(session)
+    topic.publish({"n": 1})
+    topic.catch_up(session)
+    assert taken(session.outbox) == []
+    assert not topic.watched
