@@ -156,8 +156,9 @@ def _rerouted(turn: Turn, part: Part, quest: Quest, reason: str) -> None:
 
 
 def _let_go(turn: Turn, part: Part, reason: str) -> None:
-    """The store's units are free again, unless the shelf had none of them."""
-    if reason == ALL_SHORT:
+    """The store's units are free again, unless the shelf had none of them. Of a part that was
+    packed before it was refused, the units in it are there."""
+    if reason == ALL_SHORT and not part.picked:
         due = [(line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part)]
         correct_short(turn, part, [(line_id, units) for line_id, units in due if units])
     else:

@@ -281,12 +281,21 @@ def _picked_too_late(
     have: these leave the books."""
     short = _short(state, part, command)
     turn = Turn(state, context)
-    correct_freed(turn, part, _of(short, _reasons(short, command), *NOT_THERE))
+    _count_freed(turn, part, _of(short, _reasons(short, command), *NOT_THERE))
     return turn.decision()
 
 
 def _nothing_was_there(turn: Turn, part: Part, reason: str) -> None:
     """A cancel has freed units that the store did not find: they leave the books."""
-    if reason == ALL_SHORT:
+    if reason == ALL_SHORT and not part.picked:
         due = ((line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part))
-        correct_freed(turn, part, [(line_id, units) for line_id, units in due if units])
+        _count_freed(turn, part, tuple((line_id, units) for line_id, units in due if units))
+
+
+def _count_freed(turn: Turn, part: Part, missing: Units) -> None:
+    """Once: what another report of the cancelled part says was missing changes nothing. An order
+    that was never paid was at no store."""
+    state = turn.state
+    if missing and (state.payment == "cod" or state.kept):
+        turn.record(FulfilmentPicked(part.fulfilment.fulfilment_id, turn.now, (), 0))
+        correct_freed(turn, part, missing)

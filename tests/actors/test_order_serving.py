@@ -347,6 +347,22 @@ def test_an_empty_shelf_is_believed_although_a_cancel_was_faster(make: Any) -> N
     assert world.cell("s-1", "cup") == (10, 0)
 
 
+@pytest.mark.parametrize("make", [paid_world, cod_world])
+@pytest.mark.parametrize("cancelled_first", [False, True])
+def test_what_was_packed_was_there_whatever_a_later_refusal_says(
+    make: Any, cancelled_first: bool
+) -> None:
+    world = make(("tea", 2))
+    if cancelled_first:
+        through(world, order.Cancel("customer", "changed my mind"))
+    for _ in range(2):
+        through(world, because("missing", 1, of=((1, 1),)))
+        through(world, rejected(reason=ALL_SHORT))
+    assert world.cell("s-1", "tea") == (10 - 1, 0)
+    corrected = {each.document_id: each.items for each in world.sends_of(CorrectShort)}
+    assert [item.quantity for (item,) in corrected.values()] == [1]
+
+
 def test_units_kept_after_their_lock_was_released_are_free_already() -> None:
     world = cod_world(("tea", 3), ("cup", 1))
     world.ask("inventory/s-1", Release(part_id(1)))
