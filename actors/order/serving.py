@@ -279,23 +279,25 @@ def _picked_too_late(
 ) -> Decision:
     """The order's cancel was faster and has freed all units, also those that the shelf did not
     have: these leave the books."""
-    short = _short(state, part, command)
     turn = Turn(state, context)
+    short = _short(state, part, command)
     _count_freed(turn, part, _of(short, _reasons(short, command), *NOT_THERE))
     return turn.decision()
 
 
 def _nothing_was_there(turn: Turn, part: Part, reason: str) -> None:
     """A cancel has freed units that the store did not find: they leave the books."""
-    if reason == ALL_SHORT and not part.picked:
+    if reason == ALL_SHORT:
         due = ((line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part))
         _count_freed(turn, part, tuple((line_id, units) for line_id, units in due if units))
 
 
 def _count_freed(turn: Turn, part: Part, missing: Units) -> None:
-    """Once: what another report of the cancelled part says was missing changes nothing. An order
-    that was never paid was at no store."""
+    """Once: what another report of the cancelled part says was missing changes nothing, nor what
+    one says that its store had refused before (it was parked then, its units free). An order that
+    was never paid was at no store."""
     state = turn.state
-    if missing and (state.payment == "cod" or state.kept):
+    old = part.picked or bool(part.until)
+    if missing and not old and (state.payment == "cod" or state.kept):
         turn.record(FulfilmentPicked(part.fulfilment.fulfilment_id, turn.now, (), 0))
         correct_freed(turn, part, missing)

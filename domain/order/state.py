@@ -71,7 +71,7 @@ class Part(Struct, array_like=True, gc=False):
     rider_at: float = 0.0
     due_at: float = 0.0
     until: float = 0.0
-    """When *parked*: auto-cancelled then."""
+    """When *parked*: auto-cancelled then. It stays when the part is cancelled: it was parked."""
     cash: int = 0
     freight_refunded: bool = False
     reason: str = ""

@@ -233,6 +233,18 @@ def _history(goods: list[tuple[str, int]], cod: bool) -> History | None:
 @example([("tea", 2)], True, [("picked", 0, 1, False), ("rejected", 0, 0, True)], False)
 @example([("tea", 2)], False, [("picked", 0, 1, False), ("rejected", 0, 0, True)], True)
 @example(
+    [("pot", 4)], True,
+    [("rejected", 0, 0, True), ("cancel", 0, 0, False), ("picked", 0, 1, False),
+     ("deliver", 1, 1, False)],
+    False,
+)  # fmt: skip
+@example(
+    [("tea", 1), ("set", 4)], True,
+    [("cancel", 0, 0, False), ("rejected", 0, 0, True), ("deliver", 0, 0, False),
+     ("rival", 0, 0, False)],
+    False,
+)  # fmt: skip
+@example(
     [("tea", 3)],
     False,
     [
