@@ -44,6 +44,7 @@ def _chromium() -> str | None:
 
 CHROMIUM = _chromium()
 READY_S = 120.0
+LOG_LINES = 40
 HOME = {"lat": 52.52, "lon": 13.40}
 SKUS = (
     ("tea", "Darjeeling tea 250 g", 450),
@@ -72,6 +73,7 @@ class House:
 
     def __init__(self, url: str, data: Path, pid: int) -> None:
         self.url = url
+        self.data = data
         self.supervisor = psutil.Process(pid)
         self.tokens = tokens_of(resolve(Settings(data=data)))
         self.http = httpx.Client(base_url=url, timeout=20.0)
@@ -211,6 +213,23 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         except subprocess.TimeoutExpired:
             process.kill()
         log.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that fails tells what the service's processes logged last: it cannot be asked later,
+    and what a page waited for in vain happened, or did not happen, there."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    running = getattr(item, "funcargs", {}).get("house")
+    if report.failed and running is not None:
+        for file in sorted(running.data.glob("**/*.log")):
+            if "ray" not in file.parts:
+                report.sections.append((str(file.relative_to(running.data)), _end_of(file)))
+
+
+def _end_of(file: Path) -> str:
+    return "\n".join(file.read_text(errors="replace").splitlines()[-LOG_LINES:])
 
 
 @pytest.fixture(scope="module")
