@@ -38,12 +38,13 @@ def decide(
     match command:
         case CheckCod(order_id, refusals_max, open_max):
             return Decision(check_cod(known, order_id, refusals_max, open_max, context.now), True)
-        case CheckNewcomer(order_id):
-            return Decision(check_newcomer(known, order_id, context.now), True)
+        case CheckNewcomer(order_id, until, instead_of):
+            events = check_newcomer(known, order_id, until, instead_of, context.now)
+            return Decision(events, True)
         case RecordOrder(order_id, cod):
             return Decision(record_order(known, order_id, cod, context.now), True)
-        case RecordOutcome(order_id, outcome):
-            return Decision(record_outcome(known, order_id, outcome, context.now), True)
+        case RecordOutcome(order_id, outcome, claim_id):
+            return Decision(record_outcome(known, order_id, outcome, context.now, claim_id), True)
         case GetStanding():
             return Decision(reply=standing(known, context.now))
         case Wake() | Answered():

@@ -13,7 +13,8 @@ from math import cos, floor, inf, radians
 from sys import intern
 from typing import Any, TypeAlias
 
-from domain.campaign.brief import Brief, brief_of, followed
+from domain.campaign.brief import Brief, brief_of, followed, orders_of, unclaimed
+from domain.campaign.events import Opened
 from domain.catalogue.events import ChannelPut, SkuPut, StorePut
 from domain.catalogue.hours import opening
 from domain.catalogue.model import ChannelPolicy, Sku, StoreProfile, Zone
@@ -42,11 +43,13 @@ __all__ = ["KINDS_FOLLOWED", "Views"]
 KINDS_FOLLOWED: tuple[str, ...] = ("catalogue", "inventory", "store", "campaign", "risk")
 """What rules need to know everywhere. A gateway follows ``device`` as well: whom it may serve."""
 
-CELLS_PER_DEGREE = 20
-"""Grid cells of 0.05 degrees, some 5.5 km from south to north."""
+CELLS_PER_DEGREE = 50
+"""Grid cells of 0.02 degrees, some 2.2 km from south to north."""
 CELLS_AROUND = 360 * CELLS_PER_DEGREE
 CELLS_OF_ZONE_MAX = 1_024
 """A wider zone is not put into cells; it is looked at for every address."""
+MERGED_MAX = 10_000
+"""Cells of which the reaches, wide zones among them, are kept sorted."""
 IN_WORK = frozenset({"new", "accepted", "picking", "ready"})
 """States of a ticket that count as load: from payment until the goods leave the counter."""
 
@@ -90,7 +93,7 @@ class Views:
         self.channels: dict[str, ChannelPolicy] = {}
         """Those that were set; see :meth:`channel`."""
         self.campaigns: dict[str, Brief] = {}
-        """Quota and time of each campaign, a moment old."""
+        """Quota and time of each campaign, a moment old; of those that ended long ago, little."""
         self.blocks = Blocks()
         """Who may not order."""
         self.sessions: dict[str, CodeState] = {}
@@ -99,6 +102,7 @@ class Views:
         self._sites: dict[str, _Site] = {}
         self._grid: dict[GridCell, list[Reach]] = {}
         self._wide: list[Reach] = []
+        self._merged: dict[GridCell, list[Reach]] = {}
         self._regions: dict[str, dict[str, int]] = {}
         self._changes: list[tuple[float, str]] = []
         self._channels_allotted: set[str] = set()
@@ -220,9 +224,7 @@ class Views:
         elif kind == "store":
             self._store_event(self._site(entity), event)
         elif kind == "campaign":
-            brief = followed(self.campaigns.get(entity), entity, event)
-            if brief is not None:
-                self.campaigns[entity] = brief
+            self._campaign_event(entity, event)
         elif kind == "catalogue":
             self._catalogue_event(event)
         elif kind == "risk":
@@ -254,7 +256,8 @@ class Views:
         elif kind == "store":
             self._load_store(self._site(entity), state)
         elif kind == "campaign":
-            self.campaigns[entity] = brief_of(entity, state)
+            brief = self.campaigns[entity] = brief_of(entity, state)
+            brief.orders = orders_of(state)
         elif kind == "risk":
             if state.block is not None:
                 self.blocks.put(state.block)
@@ -280,6 +283,16 @@ class Views:
             for block in self.blocks.all():
                 if gone(f"block:{block.kind}:{block.value}"):
                     self.blocks.drop(block.kind, block.value)
+
+    def _campaign_event(self, campaign_id: str, event: Any) -> None:
+        brief = followed(self.campaigns.get(campaign_id), campaign_id, event)
+        if brief is None:
+            return
+        self.campaigns[campaign_id] = brief
+        if isinstance(event, Opened):
+            brief.orders = unclaimed(event.terms)
+            for known in self.campaigns.values():
+                known.rest(event.at)
 
     def _catalogue_event(self, event: Any) -> None:
         match event:
@@ -395,14 +408,20 @@ class Views:
     # Where and when -----------------------------------------------------------------------------
 
     def _reaches(self, position: Position) -> list[Reach]:
-        found = self._grid.get(_cell_of(position), [])
-        if self._wide:
-            return sorted([*found, *self._wide], key=_rank)
-        return found
+        cell = _cell_of(position)
+        if not self._wide:
+            return self._grid.get(cell, [])
+        merged = self._merged.get(cell)
+        if merged is None:
+            if len(self._merged) >= MERGED_MAX:
+                self._merged.clear()
+            merged = sorted([*self._grid.get(cell, ()), *self._wide], key=_rank)
+            self._merged[cell] = merged
+        return merged
 
     def _regions_at(self, position: Position) -> list[str]:
         found: list[str] = []
-        for _, _, _, site, zone, _, _ in self._reaches(position):
+        for _, _, _, _, site, zone, _, _ in self._reaches(position):
             name = site.store.dispatch_zone
             if site.open and name not in found and contains(zone.area, position):
                 found.append(name)
@@ -412,20 +431,21 @@ class Views:
         """Take a store's profile over, and put its zones into the grid."""
         self._open_or_close(site, False)
         for cell in site.cells:
-            self._grid[cell] = [reach for reach in self._grid[cell] if reach[3] is not site]
+            self._grid[cell] = [reach for reach in self._grid[cell] if reach[4] is not site]
             if not self._grid[cell]:
                 del self._grid[cell]
-        self._wide = [reach for reach in self._wide if reach[3] is not site]
+        self._wide = [reach for reach in self._wide if reach[4] is not site]
+        self._merged.clear()
         site.store, site.known = store, True
         site.lat, site.lon = store.position.lat, store.position.lon
         cells: set[GridCell] = set()
         for zone in store.zones:
-            reach = reach_of(site, zone)
             covered = _cells_under(zone)
             if covered is None:
-                insort(self._wide, reach, key=_rank)
+                insort(self._wide, reach_of(site, zone), key=_rank)
                 continue
             for cell in covered:
+                reach = reach_of(site, zone, _least(site, cell))
                 insort(self._grid.setdefault(cell, []), reach, key=_rank)
             cells.update(covered)
         site.cells = list(cells)
@@ -484,8 +504,21 @@ def _hours(site: _Site, now: float) -> tuple[bool, float]:
 # The grid ---------------------------------------------------------------------------------------
 
 
-def _rank(reach: Reach) -> tuple[int, int, str, str]:
-    return reach[0], reach[1], reach[2], reach[4].zone_id
+def _rank(reach: Reach) -> tuple[int, int, float, str, str]:
+    return reach[0], reach[1], reach[2], reach[3], reach[5].zone_id
+
+
+def _least(site: Site, cell: GridCell) -> float:
+    """The square of how far any address in the cell is from the site at least, on a flat map, in
+    degrees of latitude (see ``Reach``); a little less, for what floats round away."""
+    row, column = cell
+    south, west = row / CELLS_PER_DEGREE, column / CELLS_PER_DEGREE
+    size = 1 / CELLS_PER_DEGREE
+    north_gap = max(south - site.lat, site.lat - south - size, 0.0)
+    east = (site.lon - west - size / 2) % 360.0
+    east_gap = max(min(east, 360.0 - east) - size / 2, 0.0)
+    narrowing = cos(radians(min(90.0, max(abs(south), abs(south + size)))))
+    return (north_gap**2 + (east_gap * narrowing) ** 2) * (1 - 1e-9)
 
 
 def _cell_of(position: Position) -> GridCell:

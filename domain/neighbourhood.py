@@ -59,14 +59,14 @@ class Site:
         return Candidate(self.store, zone, away_m, self.open, self.load, self.stock)
 
 
-Reach = tuple[int, int, str, Site, Zone, float, float]
-"""A zone of a site, sortable by rule 2: tier, priority, store id, site, zone, and the squared flat
-distances (degrees of latitude) from the store within which an address is surely inside the zone,
-and beyond which it is surely outside."""
+Reach = tuple[int, int, float, str, Site, Zone, float, float]
+"""A zone of a site, sortable by rule 2: tier, priority, least distance, store id, site, zone, and
+the distances from the store within which an address is surely inside the zone, and beyond which it
+is surely outside. Distances are flat and squared, in degrees of latitude."""
 
 
-def reach_of(site: Site, zone: Zone) -> Reach:
-    """The reach of one zone of a site."""
+def reach_of(site: Site, zone: Zone, least: float = 0.0) -> Reach:
+    """The reach of one zone of a site, for addresses at ``least`` so far from the store."""
     surely_inside, surely_outside = -1.0, float("inf")
     area = zone.area
     if (
@@ -79,7 +79,9 @@ def reach_of(site: Site, zone: Zone) -> Reach:
         surely_inside = (degrees * (1 - FLAT_MARGIN)) ** 2
         surely_outside = (degrees * (1 + FLAT_MARGIN)) ** 2
     store = site.store
-    return zone.tier, store.priority, store.store_id, site, zone, surely_inside, surely_outside
+    return (
+        zone.tier, store.priority, least, store.store_id, site, zone, surely_inside, surely_outside
+    )  # fmt: skip
 
 
 class Neighbourhood:
@@ -96,7 +98,7 @@ class Neighbourhood:
 
     def __iter__(self) -> Iterator[Candidate]:
         seen: set[str] = set()
-        for _, _, store_id, site, zone, _, _ in self.reaches:
+        for _, _, _, store_id, site, zone, _, _ in self.reaches:
             if store_id not in seen and contains(zone.area, self.position):
                 seen.add(store_id)
                 yield site.candidate(zone, self.position)
@@ -108,6 +110,9 @@ class Neighbourhood:
 
         The same as the least by :func:`preference` among the candidates that can, save that
         distances are compared on a flat map (a difference below 2% may be taken for a tie).
+
+        Reaches come nearest first: once a store without any load was found, the search ends where
+        all others are farther away than it.
         """
         position = self.position
         lat, lon = position.lat, position.lon
@@ -116,9 +121,14 @@ class Neighbourhood:
         best: Site | None = None
         best_zone: Zone | None = None
         best_load = best_away = float("inf")
+        best_id = ""
         best_tier = best_priority = 0
-        for tier, priority, store_id, site, zone, surely_inside, surely_outside in self.reaches:
-            if best is not None and (priority != best_priority or tier != best_tier):
+        for tier, priority, least, store_id, site, zone, inside, outside in self.reaches:
+            if best is not None and (
+                priority != best_priority
+                or tier != best_tier
+                or (least > best_away and best_load <= 0.0)
+            ):
                 break
             load = site.load
             if load > best_load:
@@ -128,7 +138,11 @@ class Neighbourhood:
             east = abs(site.lon - lon)
             east = (360.0 - east if east > 180.0 else east) * narrowing
             away = north * north + east * east
-            if away > surely_outside or (load == best_load and away >= best_away) or not site.open:
+            if away > outside or not site.open:
+                continue
+            if load == best_load and (
+                away > best_away or (away == best_away and store_id >= best_id)
+            ):
                 continue
             stock = site.stock
             for sku, quantity in wants:
@@ -137,8 +151,9 @@ class Neighbourhood:
             else:
                 if store_id in excluded:
                     continue
-                if away > surely_inside and not contains(zone.area, position):
+                if away > inside and not contains(zone.area, position):
                     continue
                 best, best_zone, best_load, best_away = site, zone, load, away
+                best_id = store_id
                 best_tier, best_priority = tier, priority
         return None if best is None else best.candidate(best_zone, position)

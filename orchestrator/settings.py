@@ -87,8 +87,9 @@ class Settings(BaseSettings):
     """Real seconds between socket heartbeats."""
     passivate_s: float = 600.0
     """Finished entities leave memory after so long."""
-    cold_retention_s: float = 7 * 86_400.0
-    """How long a finished entity can be brought back from the journal store."""
+    cold_retention_s: float = 30 * 86_400.0
+    """How long a finished entity can be brought back from the journal store: an order refunded,
+    paid late, or recognised by its Idempotency-Key."""
     ledger_behind_s: float = 5.0
     """Real seconds the books may stay behind while the machine is full, so that orders come first;
     0: they never wait."""

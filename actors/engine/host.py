@@ -96,6 +96,8 @@ class Step(Struct):
     """What one batch leads to."""
 
     record: Record | None = None
+    payload: bytes = b""
+    """``record`` as it is stored."""
     position: int = 0
     """Position of ``record``."""
     now: list[Outgoing] = field(default_factory=list)
@@ -211,6 +213,15 @@ class _Job:
         self.give_up_at = 0.0
 
 
+class _Written(NamedTuple):
+    """A decision in the form in which it is stored, and its encoded reply."""
+
+    entry: Entry | None
+    """None: nothing is stored."""
+    data: bytes
+    reply: bytes
+
+
 class _Unsettled:
     """An owed effect that was not yet answered."""
 
@@ -273,6 +284,7 @@ class Host:
         self._pass: list[str] = []
         self._pass_position: int | None = None
         self._entries: list[Entry] = []
+        self._encoded: list[Raw] = []
         self._step = Step()
         self._now = 0.0
         self._mono = 0.0
@@ -302,7 +314,7 @@ class Host:
         ``step.later`` and the replies that wait for its position.
         """
         self._now, self._mono = now, mono
-        self._entries, self._step = [], Step()
+        self._entries, self._encoded, self._step = [], [], Step()
         self._fire_timers()
         for arrival in batch:
             if type(arrival) is Deliver:
@@ -317,6 +329,7 @@ class Host:
         if self._entries:
             self.position += 1
             step.record = Record(now, tuple(self._entries))
+            step.payload = encode((now, self._encoded))
             step.position = self.position
         stats = self.stats
         stats.live, stats.packed = len(self._live), len(self._packed)
@@ -424,22 +437,59 @@ class Host:
             self._refuse(job, error.as_problem())
             return
         except Exception as error:  # a defect in a rule must not take the whole shard down
-            self.stats.failures += 1
-            self.stats.last_failure = f"{type(job.command).__name__}: {error!r}"
-            problem = Problem("internal-error", "This command failed inside; operations was told.")
-            self._refuse(job, problem, failed=True)
+            self._failed(job, error)
             return
         if type(outcome) is Ask:
             self._ask(job, outcome)
-        else:
-            self._apply(job, outcome)  # type: ignore[arg-type]
-            self._release(job)
+            return
+        try:
+            written = self._written(job, entity, outcome)  # type: ignore[arg-type]
+        except Exception as error:  # nothing has changed yet
+            self._failed(job, error)
+            return
+        self._apply(job, outcome, written)  # type: ignore[arg-type]
+        self._release(job)
 
-    def _apply(self, job: _Job, decision: Decision) -> None:
-        entity = self._live.get(job.entity)
-        changes = bool(decision.events or decision.sends or job.settles)
+    def _failed(self, job: _Job, error: Exception) -> None:
+        """A defect, here or in what was asked of a rule. An effect that another entity owes stays
+        owed: it is sent again until a release can take it. Others are told to give up."""
+        self.stats.failures += 1
+        self.stats.last_failure = f"{type(job.command).__name__}: {error!r}"
+        owed = bool(job.sender and job.command_id)
+        detail = "This command failed inside; operations was told."
+        self._refuse(job, Problem("internal-error", detail, retryable=owed), failed=True)
+
+    def _written(self, job: _Job, entity: _Entity | None, decision: Decision) -> _Written:
+        """What a decision leads to, before anything is changed by it. Raises what the encoder says
+        of a value that cannot be stored."""
         reply = encode(decision.reply) if job.handles or job.command_id else b""
-        if changes:
+        if not (decision.events or decision.sends or job.settles):
+            return _Written(None, b"", reply)
+        owed: tuple[Owed, ...] = ()
+        if decision.sends:
+            sender, number = self._sender(job.entity), 0 if entity is None else entity.sent
+            owed = tuple(
+                [
+                    Owed(f"{sender}:{number + at}", send.to, send.command, send.wants_answer)
+                    for at, send in enumerate(decision.sends, 1)
+                ]
+            )
+        remember = job.command_id if not job.settles and (decision.events or owed) else ""
+        entry = Entry(
+            job.entity,
+            tuple(decision.events),
+            owed,
+            (job.settles,) if job.settles else (),
+            remember,
+            job.digest,
+            reply if remember else b"",
+        )
+        return _Written(entry, encode(entry), reply)
+
+    def _apply(self, job: _Job, decision: Decision, written: _Written) -> None:
+        entity = self._live.get(job.entity)
+        entry = written.entry
+        if entry is not None:
             if entity is None:
                 entity = self._live[job.entity] = _Entity()
             if decision.state is not None:
@@ -448,26 +498,15 @@ class Host:
                 evolve = self.kind.evolve
                 for event in decision.events:
                     entity.state = evolve(entity.state, event)
-            owed = self._owe(job.entity, entity, decision) if decision.sends else ()
-            settled: tuple[str, ...] = ()
+            if entry.owed:
+                self._owe(job.entity, entity, entry.owed)
             if job.settles:
-                settled = (job.settles,)
                 entity.outbox.pop(job.settles, None)
                 self._unsettled.pop(job.settles, None)
-            remember = job.command_id if not job.settles and (decision.events or owed) else ""
-            if remember:
-                self._remember(entity, remember, job.digest, reply, self._now)
-            self._entries.append(
-                Entry(
-                    job.entity,
-                    tuple(decision.events),
-                    owed,
-                    settled,
-                    remember,
-                    job.digest,
-                    reply if remember else b"",
-                )
-            )
+            if entry.command_id:
+                self._remember(entity, entry.command_id, job.digest, written.reply, self._now)
+            self._entries.append(entry)
+            self._encoded.append(Raw(written.data))
             entity.position = self.position + 1
             self._changed(job.entity, entity)
         elif type(job.command) is Wake and entity is not None:
@@ -475,21 +514,17 @@ class Host:
             self._schedule(job.entity, entity.wake if entity.wake > now else now + WAKE_AGAIN_S)
         for tell in decision.tells:
             self._step.now.append(Outgoing(tell.to, tell.command, self._sender(job.entity)))
-        self._reply(job, reply, entity.position if entity is not None else 0)
+        self._reply(job, written.reply, entity.position if entity is not None else 0)
 
-    def _owe(self, entity_id: str, entity: _Entity, decision: Decision) -> tuple[Owed, ...]:
+    def _owe(self, entity_id: str, entity: _Entity, owed: Iterable[Owed]) -> None:
         sender = self._sender(entity_id)
-        owed = []
-        for send in decision.sends:
+        for effect in owed:
             entity.sent += 1
-            effect = Owed(f"{sender}:{entity.sent}", send.to, send.command, send.wants_answer)
-            owed.append(effect)
             entity.outbox[effect.id] = effect
             self._track(entity_id, effect, self.position + 1)
             self._step.later.append(
-                Outgoing(send.to, send.command, sender, entity_id, owed_id=effect.id)
+                Outgoing(effect.to, effect.command, sender, entity_id, owed_id=effect.id)
             )
-        return tuple(owed)
 
     def _remember(
         self, entity: _Entity, command_id: str, digest: int, reply: bytes, at: float
@@ -509,7 +544,7 @@ class Host:
         self.stats.refusals += 1
         if job.settles and not problem.retryable and not failed:
             self.stats.effects_refused += 1
-            self._apply(job, Decision())
+            self._settle_only(job)
         elif type(job.command) is Wake:
             self._schedule(job.entity, self._now + WAKE_AGAIN_S)
         else:
@@ -627,14 +662,18 @@ class Host:
         if not owed.wants_answer:
             if isinstance(answer, Problem):
                 self.stats.effects_refused += 1
-            self._get(arrival.entity)
-            self._apply(job, Decision())
+            self._settle_only(job)
         elif self._running(arrival.entity, job.command_id) is not None:
             return
         elif arrival.entity in self._busy:
             self._queue(job)
         else:
             self._decide(job)
+
+    def _settle_only(self, job: _Job) -> None:
+        """The effect is answered, and nothing else follows from it."""
+        nothing = Decision()
+        self._apply(job, nothing, self._written(job, self._get(job.entity), nothing))
 
     def _resend(self) -> None:
         heap = self._resend_heap

@@ -17,7 +17,7 @@ from actors.engine.feed import JournalFeed, apply_record, keep_views, prime_view
 from actors.engine.host import AskAnswered, Deliver, Host, Outgoing, Settled
 from actors.engine.mailbox import Counter, Mailbox, OnAnswer
 from actors.engine.placement import Plan
-from actors.engine.ports import Clock, Effect, Journal, Record, Shard
+from actors.engine.ports import Clock, Effect, Journal, JournalUnavailable, Record, Shard
 from actors.engine.shell import AppendQueue, Early, Queued, Shell
 from actors.engine.wire import Item
 from domain.errors import Busy, DoorstepError, Problem, Refused, Unavailable
@@ -30,6 +30,7 @@ Answer = Callable[..., None]
 """Takes a reply, and (from a shard of this process) the append that it depends on."""
 EFFECTS_AT_ONCE = 64
 """Calls to the outside in flight per process."""
+COLD_RETRY_S = 1.0
 
 
 class ViewsPort:
@@ -119,6 +120,7 @@ class Node:
             await self._follow(away)
         for shell in rest:
             await shell.start()
+        self._spawn(self._learn_cold())
         self._started.set()
         log.info("node.ready", node=self.name, shards=[str(shard) for shard in self.shells])
 
@@ -149,6 +151,22 @@ class Node:
         feed = JournalFeed(self.journal, self.registry)
         cursors = await prime_views(self.views, feed, shards)
         self._spawn(keep_views(self.views, feed, shards, cursors, self.plan.shard_of), vital=True)
+
+    async def _learn_cold(self) -> None:
+        """Which entities left memory before this node took its shards over; until that is known
+        the cold store is asked. Nobody adds to it behind our back: older writers are fenced."""
+        known = False
+        while not known:
+            try:
+                async for shard, ids in self.journal.cold_ids(tuple(self.shells)):
+                    self.shells[shard].cold.add(ids)
+                    await asyncio.sleep(0)
+                known = True
+            except JournalUnavailable as error:
+                log.warning("node.cold_ids_away", node=self.name, error=str(error))
+                await asyncio.sleep(COLD_RETRY_S)
+        for shell in self.shells.values():
+            shell.cold.know_all()
 
     def _spawn(self, work: Any, *, vital: bool = False) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -144,6 +144,11 @@ class Journal(Protocol):
         """Passivated entities among those asked; the rest do not exist."""
         ...
 
+    def cold_ids(self, shards: Sequence[Shard]) -> AsyncIterator[tuple[Shard, list[str]]]:
+        """The ids of all passivated entities of these shards, in no order, some perhaps twice; of
+        those that come or go meanwhile perhaps. Raises JournalUnavailable."""
+        ...
+
     async def write_snapshot(self, write: SnapshotWrite) -> None:
         """Store a slice. Raises Fenced, JournalUnavailable."""
         ...

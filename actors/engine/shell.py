@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from actors.engine.codec import encode
+from actors.engine.cold import ColdIds
 from actors.engine.host import Arrival, Deliver, Host, Outgoing, Step
 from actors.engine.kind import NEVER
 from actors.engine.ports import Append, Clock, Journal, JournalUnavailable, Record, Shard
@@ -180,6 +180,7 @@ class Shell:
     ) -> None:
         self.host = host
         self.shard = host.shard
+        self.cold = ColdIds()
         self.committed = 0
         self.epoch = 0
         self.ready = asyncio.Event()
@@ -331,8 +332,11 @@ class Shell:
         Nothing is awaited between this look and the decision, so that no entity can leave memory
         between them.
         """
-        unknown = set(self.host.missing(batch)) - self._looked_up
-        self._looked_up.difference_update([one.entity for one in batch if type(one) is Deliver])
+        may_hold, looked_up = self.cold.may_hold, self._looked_up
+        missing = self.host.missing(batch)
+        unknown = {name for name in missing if name not in looked_up and may_hold(name)}
+        if looked_up:
+            looked_up.difference_update([one.entity for one in batch if type(one) is Deliver])
         if not unknown and not self._loading:
             return batch
         present: list[Arrival] = []
@@ -413,9 +417,7 @@ class Shell:
     def _append(self, step: Step) -> None:
         self._since_snapshot += 1
         self._entries_since_snapshot += len(step.record.entries)  # type: ignore[union-attr]
-        stored = self._appends.put(
-            Append(self.shard, self.epoch, step.position, encode(step.record))
-        )
+        stored = self._appends.put(Append(self.shard, self.epoch, step.position, step.payload))
         self._in_flight.append((step, stored))
         if len(self._in_flight) == 1:
             self._appended.set()
@@ -528,6 +530,7 @@ class Shell:
             except BaseException:
                 self.host.give_pass_up(write)
                 raise
+            self.cold.add([stored.entity_id for stored in write.cold])
             self.host.left(write.cold)
             self._looked_up.difference_update([stored.entity_id for stored in write.cold])
         await self._patiently(self._trim)

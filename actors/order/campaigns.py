@@ -23,6 +23,7 @@ from actors.order.owing import (
 )
 from actors.order.turn import Turn
 from domain import routing
+from domain.campaign import rules
 from domain.campaign.brief import Brief
 from domain.campaign.commands import CheckPay, Claim, Confirm, Unclaim
 from domain.campaign.events import Claimed
@@ -55,7 +56,14 @@ __all__ = [
     "Seats", "check_pay", "claim_again", "claim_for", "record_group", "seat_answered", "seats_won",
 ]  # fmt: skip
 
-CLAIM, NEWCOMER, UNDO = "claim", "newcomer", "undo"
+CLAIM, NEWCOMER, HOLD, UNDO = "claim", "newcomer", "hold", "undo"
+ASKING_S = 5.0
+"""The newcomer's privilege is reserved for so long while the claim is asked for, which spares
+others a seat that would be given back at once. What counts is that it is held once the claim is
+won ..."""
+HOLD_GRACE_S = 900.0
+"""... until so long after the claim's expiry: by then the order is recorded as paid, or has told
+that it is void. One that died before it was placed never tells."""
 
 
 @dataclass(slots=True)
@@ -73,6 +81,8 @@ class Seats:
     fee: int | None
     """The freight already agreed; None: still to be told."""
     stage: str = CLAIM
+    newcomer: bool = False
+    """The seat is for newcomers alone."""
     problem: Problem | None = None
     claimed: Claimed | None = None
     fulfilments: tuple[Fulfilment, ...] = ()
@@ -99,6 +109,8 @@ def claim_for(command: Place, context: Context) -> Ask | Seats:
         if isinstance(answer, Problem):
             raise error_of(answer)
         return _ask_claim(seats)
+    if seats.stage == HOLD:
+        return _held(seats, context)
     if seats.stage == UNDO:
         assert seats.problem is not None
         raise error_of(seats.problem)
@@ -107,8 +119,8 @@ def claim_for(command: Place, context: Context) -> Ask | Seats:
         raise error_of(won)
     expected = command.expected_total
     if expected is not None and won.total != expected:
-        return _undo(won, expected)
-    return won
+        return _undo(won, _wrong_total(won, expected))
+    return _hold(won) if won.newcomer else won
 
 
 def seats_won(seats: Seats, context: Context) -> Seats | Problem:
@@ -142,6 +154,8 @@ def _first_question(command: Place, context: Context) -> Ask:
     check_wish(command)
     views = context.views
     brief: Brief = views.campaign(command.campaign_id)
+    if brief.rested:  # the campaign itself may be forgotten
+        rules.check_window(brief.terms, brief.ended, context.now)
     policy = views.channel(command.channel)
     order_id = context.entity_id
     line = _campaign_line(command, brief, price(order_id, command.lines, views.skus, policy))
@@ -158,11 +172,16 @@ def _first_question(command: Place, context: Context) -> Ask:
         tuple(candidates), policy.max_splits, command.group_id,
     )  # fmt: skip
     seats = Seats(command.campaign_id, claim, line, candidates, 1, 2, None)
-    rule = brief.terms.group
-    if rule is not None and rule.kind == "newcomers" and command.group_id:
-        seats.stage = NEWCOMER
-        return Ask([(f"customer/{claim.customer_id}", CheckNewcomer(order_id))], seats)
+    if command.group_id and _for_newcomers(brief):
+        seats.newcomer, seats.stage = True, NEWCOMER
+        check = CheckNewcomer(order_id, context.now + ASKING_S)
+        return Ask([(f"customer/{claim.customer_id}", check)], seats)
     return _ask_claim(seats)
+
+
+def _for_newcomers(brief: Brief) -> bool:
+    """Whether only newcomers join its groups (anyone opens one)."""
+    return brief.terms.group is not None and brief.terms.group.kind == "newcomers"
 
 
 def _campaign_line(command: Place, brief: Brief, lines: Sequence[Line]) -> Line:
@@ -208,16 +227,39 @@ def _ask_claim(seats: Seats) -> Ask:
     return Ask([(f"campaign/{seats.campaign_id}", seats.claim)], seats)
 
 
-def _undo(seats: Seats, expected: int) -> Ask:
-    """The claim is not what the customer was shown: it is given back at once."""
+def _hold(seats: Seats, instead_of: str = "") -> Ask:
+    """The customer is a newcomer as long as the claim that was won may be paid."""
+    seats = _at(seats, HOLD)
+    claim, claimed = seats.claim, seats.claimed
+    assert claimed is not None
+    check = CheckNewcomer(claim.order_id, claimed.expires_at + HOLD_GRACE_S, instead_of)
+    return Ask([(f"customer/{claim.customer_id}", check)], seats)
+
+
+def _held(seats: Seats, context: Context) -> Ask | Seats:
+    """Whether they are; another order of theirs may have been faster."""
+    answer = context.answers[-1]
+    if not isinstance(answer, Problem):
+        return seats
+    if answer.retryable:
+        raise error_of(answer)
+    return _undo(seats, answer)
+
+
+def _undo(seats: Seats, problem: Problem) -> Ask:
+    """The claim is not what the customer was shown, or not for them: it is given back at once."""
     seats = _at(seats, UNDO)
-    seats.problem = Problem(
+    seats.problem = problem
+    unclaim = Unclaim(seats.claim.claim_id, f"not taken: {problem.code}")
+    return Ask([(f"campaign/{seats.campaign_id}", unclaim)], seats)
+
+
+def _wrong_total(seats: Seats, expected: int) -> Problem:
+    return Problem(
         "wrong-total",
         f"The total is {seats.total}, not {expected}. Show it to the customer and order again.",
         extra={"total": seats.total, "expected": expected},
     )
-    unclaim = Unclaim(seats.claim.claim_id, "the order was not placed")
-    return Ask([(f"campaign/{seats.campaign_id}", unclaim)], seats)
 
 
 def _at(seats: Seats, stage: str) -> Seats:
@@ -245,9 +287,25 @@ def check_pay(state: OrderState, context: Context) -> Ask | None:
 
 def claim_again(state: OrderState, context: Context) -> Ask | Seats | Problem:
     """A late payer's claim: the same units, in the same group if it has a seat, else by the
-    campaign's policy."""
-    if context.memo is not None:
-        return seats_won(context.memo, context)
+    campaign's policy. Who comes back to a group joins it: one for newcomers takes them only if they
+    still are one. Raises what may be tried again."""
+    seats: Seats | None = context.memo
+    if seats is None:
+        return _late_question(state, context)
+    if seats.stage == HOLD:
+        return _held(seats, context)
+    if seats.stage == UNDO:
+        return _apart(seats, context)
+    won = seats_won(seats, context)
+    if isinstance(won, Problem) or not won.newcomer:
+        return won
+    assert won.claimed is not None
+    if won.claimed.group_id != state.group_id:  # the head of a new one
+        return won
+    return _hold(won, "" if state.kept else state.claim_id)
+
+
+def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     brief = context.views.campaigns.get(state.campaign_id)
     if brief is None:
         return Problem("unknown-campaign", "The campaign is not known here any more.")
@@ -271,7 +329,22 @@ def claim_again(state: OrderState, context: Context) -> Ask | Seats | Problem:
     )  # fmt: skip
     next_line = max(int(line.line_id.rpartition("/")[2]) for line in state.lines) + 1
     seats = Seats(state.campaign_id, claim, line, candidates, number, next_line, state.freight)
-    return Ask([(f"campaign/{state.campaign_id}", claim)], seats)
+    seats.newcomer = _for_newcomers(brief)
+    return _ask_claim(seats)
+
+
+def _apart(seats: Seats, context: Context) -> Ask | Problem:
+    """The late payer is no newcomer any more: what the campaign's policy says."""
+    assert seats.problem is not None
+    brief = context.views.campaigns.get(seats.campaign_id)
+    rule = None if brief is None else brief.terms.group
+    if rule is None or rule.late != "head_of_new_group":
+        return seats.problem
+    seats = _at(seats, CLAIM)
+    seats.number, seats.newcomer = seats.number + 1, False
+    claim_id = f"{seats.claim.order_id}-{seats.number}"
+    seats.claim = replace(seats.claim, claim_id=claim_id, group_id="")
+    return _ask_claim(seats)
 
 
 def seat_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:

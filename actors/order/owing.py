@@ -262,7 +262,8 @@ def void_order(turn: Turn) -> None:
     or it was never paid. A newcomer stays one."""
     state = turn.state
     if state.customer.customer_id:
-        turn.owe(f"customer/{state.customer.customer_id}", RecordOutcome(state.order_id, "void"))
+        void = RecordOutcome(state.order_id, "void", state.claim_id)
+        turn.owe(f"customer/{state.customer.customer_id}", void)
 
 
 def finish(turn: Turn, outcome: str) -> None:

@@ -117,14 +117,18 @@ def record_picked(state: OrderState, command: RecordPicked, context: Context) ->
         return turn.decision()
     correct_short(turn, part, _of(short, reasons, *NOT_THERE))
     keep_on_shelf(turn, part, _of(short, reasons, UNWANTED))
-    if not any(units_due(turn.state, line) for line in lines_of(turn.state, part)):
+    cash_taken = state.payment == "cod" and part.state in ("delivered", "collected", "completed")
+    nothing_left = not any(units_due(turn.state, line) for line in lines_of(turn.state, part))
+    if nothing_left and not cash_taken:
         _nothing_left(turn, part, UNWANTED if UNWANTED in reasons.values() else "all short")
         return turn.decision()
     for reason, (suffix, why) in REFUNDS.items():
         units = _of(short, reasons, reason)
         refund_id = f"{command.fulfilment_id}-{suffix}"
         refund(turn, refund_short(turn.state, units, refund_id, turn.now, why))
-    if state.payment == "cod":
+    if cash_taken:
+        _compare_cash(turn, command.fulfilment_id, part.cash, due)
+    elif state.payment == "cod":
         revise_ticket(turn, part)
     return turn.decision()
 
@@ -206,15 +210,19 @@ def _deliver(turn: Turn, part: Part, at: float, rider_id: str, cash: int) -> Non
     due = cash_due(turn.state, part)
     _sell(turn, part)
     turn.record(FulfilmentDelivered(fulfilment_id, at, rider_id, cash))
-    if cash != due:
-        reason = CASH_DIFFERENCE.format(taken=cash, due=due)
-        turn.record(
-            PaymentFlagged(fulfilment_id, CASH, cash, turn.state.currency, reason, turn.now)
-        )
-        notify_ops(turn, "cash-difference", fulfilment_id=fulfilment_id, reason=reason)
+    _compare_cash(turn, fulfilment_id, cash, due)
     close_ticket(turn, part, "delivered")
     resolve(turn)
     settle(turn)
+
+
+def _compare_cash(turn: Turn, fulfilment_id: str, cash: int, due: int) -> None:
+    """Operations hear of cash that was not what was due, as far as is known by now."""
+    if cash == due:
+        return
+    reason = CASH_DIFFERENCE.format(taken=cash, due=due)
+    turn.record(PaymentFlagged(fulfilment_id, CASH, cash, turn.state.currency, reason, turn.now))
+    notify_ops(turn, "cash-difference", fulfilment_id=fulfilment_id, reason=reason)
 
 
 def _fail(turn: Turn, part: Part, at: float, reason: str, rider_id: str) -> None:

@@ -45,6 +45,7 @@ refund made                    refunds_payable                             provi
 refund refused                 refunds_payable                             refunds_refused
 remittance                     cash_in_hand (+ cash_difference)            rider_cash
 cash flag resolved             cash_difference                             customer_receivable
+short pick told after delivery revenue                                     customer_receivable
 =============================  ==========================================  ========================
 
 Cash at the door is booked from both sides, by the order (authority on the order) and by the rider
@@ -238,11 +239,20 @@ def _rerouted(account: OrderAccount, event: order.FulfilmentRerouted) -> list[Do
 
 
 def _picked(account: OrderAccount, event: order.FulfilmentPicked) -> list[Document]:
+    """Nothing to book, unless the news comes after the delivery of a cash order: revenue of units
+    that were not in the parcel is taken back, and what was paid for them is owed."""
+    before = account.goods_left(event.fulfilment_id)
     for line_id, units in event.short:
         if line_id in account.lines:
             line = account.lines[line_id]
             line.short = min(line.quantity, line.short + units)
-    return []
+    part = account.fulfilments.get(event.fulfilment_id)
+    missing = before - account.goods_left(event.fulfilment_id)
+    if part is None or not part.delivered or not missing:
+        return []
+    part.uncollected -= missing
+    legs = [(f"revenue:{part.store_id}", missing), ("customer_receivable", -missing)]
+    return [_of_part(account, "short_pick", event.fulfilment_id, legs, facts=plain(event))]
 
 
 def _paid(account: OrderAccount, event: order.Paid) -> list[Document]:

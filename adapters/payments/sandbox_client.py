@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from adapters.payments.signature import SIGNATURE_HEADER, check
+from domain.bounds import TOTAL_MAX
 from domain.errors import Refused, Unavailable
 from domain.payment import (
     CapturePayment,
@@ -183,7 +184,7 @@ class _PaymentDocument(Struct, frozen=True):
 
     payment_id: str
     status: str
-    amount: int
+    amount: Annotated[int, Meta(ge=0, le=TOTAL_MAX)]
     currency: str
     reference: str = ""
     refund_id: str = ""

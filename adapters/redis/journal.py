@@ -178,6 +178,23 @@ class RedisJournal:
             if data is not None
         ]
 
+    async def cold_ids(self, shards: Sequence[Shard]) -> AsyncIterator[tuple[Shard, list[str]]]:
+        """All ids of cold keys, in one walk over the key space for all shards."""
+        starts = {self._key(shard, "cold:"): shard for shard in shards}
+        cursor = 0
+        while True:
+            cursor, keys = await self._call(self._redis.scan, cursor, match="*}:cold:*", count=PAGE)
+            found: dict[Shard, list[str]] = {}
+            for key in keys:
+                start, separator, entity_id = key.decode().partition(":cold:")
+                shard = starts.get(start + separator)
+                if shard is not None:
+                    found.setdefault(shard, []).append(entity_id)
+            for item in found.items():
+                yield item
+            if cursor == 0:
+                return
+
     async def write_snapshot(self, write: SnapshotWrite) -> None:
         """Store a slice; a fenced writer's slice is dropped."""
         keys = [self._key(write.shard, "meta"), self._key(write.shard, "live")]

@@ -16,12 +16,16 @@ from domain.campaign.events import (
     QuotaRefused,
     QuotaSet,
     Tally,
-    Unclaimed,
 )
-from domain.campaign.state import CampaignState
+from domain.campaign.order_ids import OrderIds
+from domain.campaign.quota import holds_units
+from domain.campaign.state import CampaignState, units_of
 from domain.errors import Refused
 
-__all__ = ["Brief", "brief_of", "followed"]
+__all__ = ["REPEATS_S", "Brief", "brief_of", "followed", "orders_of", "unclaimed"]
+
+REPEATS_S = 86_400.0
+"""So long after its end a campaign's orders are told from others without asking them."""
 
 
 class Brief(Struct, gc=False):
@@ -40,8 +44,12 @@ class Brief(Struct, gc=False):
     open_groups: int = 0
     formed_groups: int = 0
     failed_groups: int = 0
-    orders: set[str] = field(default_factory=set)
-    """Orders with a claim: their repeated placing is never answered *sold out*."""
+    orders: OrderIds | None = None
+    """Orders that had a claim: their repeated placing gets its first answer, which is with them,
+    and is never told *sold out*. None: it is not known which, or nobody here asks."""
+    ended_at: float = 0.0
+    rested: bool = False
+    """It ended long ago: see :meth:`rest`."""
 
     @property
     def remaining(self) -> int:
@@ -58,8 +66,9 @@ class Brief(Struct, gc=False):
 
     def check(self, order_id: str, channel: str, now: float) -> None:
         """Raise what the campaign would refuse this order for, as far as that is known here:
-        ``campaign-not-started``, ``campaign-ended``, ``wrong-channel``, ``campaign-sold-out``."""
-        if order_id in self.orders:
+        ``campaign-not-started``, ``campaign-ended``, ``wrong-channel``, ``campaign-sold-out``.
+        Nothing for an order that may have been placed before: it must be asked."""
+        if self.orders is None or order_id in self.orders:
             return
         rules.check_window(self.terms, self.ended, now)
         rules.check_channel(self.terms, channel)
@@ -70,9 +79,22 @@ class Brief(Struct, gc=False):
                 sku=self.terms.sku,
             )
 
+    @property
+    def over(self) -> bool:
+        """Nothing more will happen to it."""
+        return self.ended and not self.tally.held and not self.open_groups
+
+    def rest(self, now: float) -> None:
+        """Keep of a campaign that ended ``REPEATS_S`` ago little more than that it ended: from then
+        on each order is asked whether it was placed."""
+        if self.ended and now - self.ended_at > REPEATS_S:
+            self.orders, self.rested = None, True
+            self.left.clear()
+
 
 def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
-    """The brief after an event; changed in place. None for a campaign never heard of."""
+    """The brief after an event; changed in place. None for a campaign never heard of. Who answers
+    for its orders keeps :attr:`Brief.orders`: see :func:`unclaimed`."""
     if isinstance(event, Opened):
         stores = {share.store_id for share in event.terms.quota}
         return Brief(campaign_id, event.terms, event.list_price, unanswered=stores)
@@ -84,10 +106,8 @@ def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
         for share in after.left:
             brief.left[share.store_id] = share.units
     match event:
-        case Claimed():
+        case Claimed() if brief.orders is not None:
             brief.orders.add(event.order_id)
-        case Unclaimed():
-            brief.orders.discard(event.order_id)
         case QuotaSet() | QuotaRefused():
             brief.unanswered.discard(event.store_id)
         case GroupOpened():
@@ -99,14 +119,13 @@ def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
             brief.open_groups -= 1
             brief.failed_groups += 1
         case Ended():
-            brief.ended = True
+            brief.ended, brief.ended_at = True, event.at
     return brief
 
 
 def brief_of(campaign_id: str, state: CampaignState) -> Brief:
-    """The brief of a campaign's state; later events are followed on top."""
+    """The brief of a campaign's state, without its orders; later events are followed on top."""
     outcomes = list(state.closed.values())
-    seats = (*state.seats.values(), *state.settled.values(), *state.settled_before.values())
     return Brief(
         campaign_id,
         state.terms,
@@ -118,5 +137,23 @@ def brief_of(campaign_id: str, state: CampaignState) -> Brief:
         len(state.groups),
         outcomes.count("formed"),
         outcomes.count("failed"),
-        {seat.order_id for seat in seats},
+        ended_at=state.ended_at,
     )
+
+
+def unclaimed(terms: Terms) -> OrderIds:
+    """:attr:`Brief.orders` of a campaign that was opened just now."""
+    return OrderIds(sum(share.units for share in terms.quota))
+
+
+def orders_of(state: CampaignState) -> OrderIds | None:
+    """:attr:`Brief.orders` of a campaign's state; None if it has forgotten some of those that
+    bought: then nobody is told *sold out* without being asked."""
+    orders, sold = unclaimed(state.terms), 0
+    holds = holds_units(state.terms)
+    for seats in (state.seats, state.settled, state.settled_before):
+        for seat in seats.values():
+            orders.add(seat.order_id)
+            if seat.outcome in ("sold", "formed") or (holds and seat.paid and not seat.outcome):
+                sold += units_of(seat.parts)
+    return orders if sold >= state.tally.sold else None

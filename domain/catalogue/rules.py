@@ -3,6 +3,15 @@
 from math import isfinite
 from typing import TypeAlias
 
+from domain.bounds import (
+    COUNT_MAX,
+    DISTANCE_M_MAX,
+    DURATION_S_MAX,
+    MONEY_MAX,
+    QUANTITY_MAX,
+    VOLUME_ML_MAX,
+    WEIGHT_G_MAX,
+)
 from domain.catalogue.commands import PutChannel, PutSku, PutStore
 from domain.catalogue.events import ChannelPut, SkuPut, StorePut
 from domain.catalogue.hours import is_time_zone
@@ -17,7 +26,6 @@ __all__ = [
 ]  # fmt: skip
 
 HANDLINGS = ("normal", "fragile", "chilled", "oversize")
-PRICE_MAX = 10**12
 COMPONENTS_MAX = 50
 QUEUES_MAX = 1_000
 ZONES_MAX = 100
@@ -71,12 +79,17 @@ def check_sku(sku: Sku) -> None:
     """
     code = "invalid-sku"
     _need(_is_id(sku.sku), code, "The SKU needs an id of 1 to 64 printable characters, no spaces.")
-    _need(0 <= sku.price <= PRICE_MAX, code, "The price must be 0 or more, in minor units.")
-    _need(sku.weight_g >= 0 and sku.volume_ml >= 0, code, "Weight and volume must be 0 or more.")
+    _need(0 <= sku.price <= MONEY_MAX, code, f"The price must be 0 to {MONEY_MAX}, in minor units.")
+    _need(0 <= sku.weight_g <= WEIGHT_G_MAX, code, f"The weight must be 0 to {WEIGHT_G_MAX} g.")
+    _need(0 <= sku.volume_ml <= VOLUME_ML_MAX, code, f"The volume must be 0 to {VOLUME_ML_MAX} ml.")
     _need(sku.handling in HANDLINGS, code, f"Handling is one of {', '.join(HANDLINGS)}.")
     _need(len(sku.components) <= COMPONENTS_MAX, code, f"At most {COMPONENTS_MAX} components.")
     for component in sku.components:
-        _need(component.quantity > 0, code, "A combo holds one unit or more of each component.")
+        _need(
+            0 < component.quantity <= QUANTITY_MAX,
+            code,
+            f"A combo holds 1 to {QUANTITY_MAX} units of each component.",
+        )
         _need(_is_id(component.sku), code, "Each component needs the id of a SKU.")
         _need(component.sku != sku.sku, code, "A combo cannot contain itself.")
 
@@ -93,10 +106,23 @@ def check_store(store: StoreProfile) -> None:
         "The currency is three capital letters (ISO 4217).",
     )
     _need(_is_id(store.dispatch_zone), code, "Name the dispatch zone whose riders serve the store.")
-    _need(store.capacity_per_slot > 0, code, "The capacity per slot must be 1 order or more.")
-    _need(store.slot_s > 0, code, "A slot lasts one second or more.")
-    _need(store.collect_s > 0, code, "The time to collect is positive.")
-    _need(store.prep_s >= 0 and store.accept_s > 0, code, "Times to accept and pick are positive.")
+    _need(0 <= store.priority <= COUNT_MAX, code, f"The priority is 0 to {COUNT_MAX}.")
+    _need(
+        0 < store.capacity_per_slot <= COUNT_MAX,
+        code,
+        f"The capacity per slot must be 1 to {COUNT_MAX} orders.",
+    )
+    _need(0 < store.slot_s <= DURATION_S_MAX, code, f"A slot lasts 1 to {DURATION_S_MAX} s.")
+    _need(
+        0 < store.collect_s <= DURATION_S_MAX,
+        code,
+        f"The time to collect is above 0 and at most {DURATION_S_MAX} s.",
+    )
+    _need(
+        0 <= store.prep_s <= DURATION_S_MAX and 0 < store.accept_s <= DURATION_S_MAX,
+        code,
+        f"Times to accept and pick are positive, {DURATION_S_MAX} s at most.",
+    )
     _need(
         0 <= store.opens_s <= 86_400 and 0 <= store.closes_s <= 86_400,
         code,
@@ -109,18 +135,26 @@ def check_store(store: StoreProfile) -> None:
         "Give the IANA name of the store's, such as Europe/Berlin, or UTC.",
     )
     _need(
-        store.parcel_weight_g >= 0 and store.parcel_volume_ml >= 0,
+        0 <= store.parcel_weight_g <= WEIGHT_G_MAX and 0 <= store.parcel_volume_ml <= VOLUME_ML_MAX,
         code,
-        "Parcel limits must be 0 (none) or more.",
+        f"Parcel limits are 0 (none) to {WEIGHT_G_MAX} g and {VOLUME_ML_MAX} ml.",
     )
     _check_freight(store.freight)
     _check_zones(store.zones)
 
 
 def _check_freight(freight: Freight) -> None:
-    amounts = (freight.base, freight.per_km, freight.included_m, freight.free_from or 0)
-    _need(all(0 <= amount <= PRICE_MAX for amount in amounts), "invalid-store",
-          "Freight amounts must be 0 or more, in minor units.")  # fmt: skip
+    code, amounts = "invalid-store", (freight.base, freight.per_km, freight.free_from or 0)
+    _need(
+        all(0 <= amount <= MONEY_MAX for amount in amounts),
+        code,
+        f"Freight amounts must be 0 to {MONEY_MAX}, in minor units.",
+    )
+    _need(
+        0 <= freight.included_m <= DISTANCE_M_MAX,
+        code,
+        f"Freight includes 0 to {DISTANCE_M_MAX} metres.",
+    )
 
 
 def _check_zones(zones: tuple[Zone, ...]) -> None:
@@ -128,8 +162,12 @@ def _check_zones(zones: tuple[Zone, ...]) -> None:
     _need(len(zones) <= ZONES_MAX, code, f"At most {ZONES_MAX} zones.")
     for number, zone in enumerate(zones):
         _need(_is_id(zone.zone_id), code, "Each zone needs an id.")
-        _need(zone.tier >= 1, code, "Tiers count from 1, the fastest promise.")
-        _need(zone.promise_s > 0, code, "The promise must be one second or more.")
+        _need(1 <= zone.tier <= COUNT_MAX, code, "Tiers count from 1, the fastest promise.")
+        _need(
+            0 < zone.promise_s <= DURATION_S_MAX,
+            code,
+            f"The promise must be 1 to {DURATION_S_MAX} seconds.",
+        )
         _check_area(zone)
         for other in zones[:number]:
             _need(other.zone_id != zone.zone_id, code, f"Zone {zone.zone_id} is listed twice.")
@@ -165,15 +203,29 @@ def check_channel(channel: ChannelPolicy) -> None:
     _need(
         0 < channel.unpaid_s <= 30 * 86_400, code, "Unpaid orders last above 0 s and up to 30 days."
     )
-    _need(channel.parked_s > 0, code, "Parked fulfilments last longer than 0 s.")
-    _need(channel.max_splits >= 1, code, "An order has one fulfilment or more.")
-    _need(channel.min_part_value >= 0, code, "The least value of a part must be 0 or more.")
-    _need(channel.quantity_max >= 1 and channel.lines_max >= 1, code, "Limits start at 1.")
+    _need(
+        0 < channel.parked_s <= DURATION_S_MAX,
+        code,
+        f"Parked fulfilments last above 0 s and up to {DURATION_S_MAX} s.",
+    )
+    _need(1 <= channel.max_splits <= COUNT_MAX, code, "An order has one fulfilment or more.")
+    _need(
+        0 <= channel.min_part_value <= MONEY_MAX,
+        code,
+        f"The least value of a part must be 0 to {MONEY_MAX}.",
+    )
+    _need(
+        1 <= channel.quantity_max <= QUANTITY_MAX and 1 <= channel.lines_max <= COUNT_MAX,
+        code,
+        f"Limits start at 1; a line has at most {QUANTITY_MAX} units.",
+    )
     cod = channel.cod
     _need(
-        cod.limit >= 0 and cod.refusals_max >= 0 and cod.open_max >= 0,
+        0 <= cod.limit <= MONEY_MAX
+        and 0 <= cod.refusals_max <= COUNT_MAX
+        and 0 <= cod.open_max <= COUNT_MAX,
         code,
-        "Limits of cash on delivery must be 0 or more.",
+        f"Limits of cash on delivery must be 0 or more, {MONEY_MAX} and {COUNT_MAX} at most.",
     )
     _need(channel.challenge in ("channel", "code"), code, "A challenge is `channel` or `code`.")
     _need(len(channel.queues) <= QUEUES_MAX, code, f"At most {QUEUES_MAX} SKUs with a queue.")

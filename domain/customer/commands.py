@@ -20,9 +20,14 @@ class CheckCod(Command, tag="customer.check_cod.v1"):
 
 class CheckNewcomer(Command, tag="customer.check_newcomer.v1"):
     """Is this customer's first order ``order_id``? Reply True; refused with ``not-newcomer``.
-    Reserves the privilege for the order for a while (idempotent)."""
+    Reserves the privilege for the order (idempotent); asked again, for longer."""
 
     order_id: str
+    until: float = 0.0
+    """The reservation ends then, unless the order is recorded; 0: after ``RESERVED_S``."""
+    instead_of: str = ""
+    """The claim that the order let expire, if it comes back for another: word that the old one came
+    to nothing may still be under way, and does not end the new reservation."""
 
 
 class RecordOrder(Command, tag="customer.record_order.v1"):
@@ -39,6 +44,8 @@ class RecordOutcome(Command, tag="customer.record_outcome.v1"):
 
     order_id: str
     outcome: str
+    claim_id: str = ""
+    """Which of the order's claims came to nothing, if it is ``void``."""
 
 
 class GetStanding(Command, tag="customer.get_standing.v1"):

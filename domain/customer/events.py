@@ -14,10 +14,14 @@ class CodReserved(Event, tag="customer.cod_reserved.v1"):
 
 
 class NewcomerReserved(Event, tag="customer.newcomer_reserved.v1"):
-    """An order may be the customer's first; for a while no other may."""
+    """An order may be the customer's first; until then no other may."""
 
     order_id: str
     at: float
+    until: float = 0.0
+    """0: ``RESERVED_S`` after ``at``."""
+    instead_of: str = ""
+    """The claim that the order had before."""
 
 
 class OrderRecorded(Event, tag="customer.order_recorded.v1"):

@@ -50,11 +50,15 @@ class CustomerState(Struct, array_like=True, gc=False):
     first: str = ""
     """The order that may be (or was) this customer's first as a newcomer ..."""
     first_at: float = 0.0
-    """... and when that was allowed."""
+    """... when that was allowed ..."""
     expired: dict[str, float] = field(default_factory=dict)
     """The last orders that expired unpaid, with the time, oldest first."""
     changed_at: float = 0.0
     """When something was last recorded."""
+    first_until: float = 0.0
+    """... until when no other may be, unless it is recorded ..."""
+    first_after: str = ""
+    """... and the claim that it had before, which came to nothing."""
 
     def open_cod(self, now: float) -> int:
         """Orders open or reserved that are to be paid in cash."""
@@ -87,16 +91,25 @@ def check_cod(
     return [CodReserved(order_id, now)]
 
 
-def check_newcomer(state: CustomerState, order_id: str, now: float) -> list[CustomerEvent]:
+def check_newcomer(
+    state: CustomerState, order_id: str, until: float, instead_of: str, now: float
+) -> list[CustomerEvent]:
     """Reserve the newcomer's privilege (DOMAIN, Group-buy: members without an earlier order);
     repeating it changes nothing. Raises ``Refused`` with ``not-newcomer``."""
-    if state.first == order_id:
-        return [] if now - state.first_at < RESERVED_S else [NewcomerReserved(order_id, now)]
-    if state.orders:
+    until = until or now + RESERVED_S
+    mine, held = state.first == order_id, now < state.first_until
+    if mine and order_id in state.open:
+        return []
+    if mine and held and until <= state.first_until and instead_of in ("", state.first_after):
+        return []
+    if state.orders > (order_id in state.open):
         raise Refused("not-newcomer", "This group is for new customers. Join or open another.")
-    if state.first and now - state.first_at < RESERVED_S:
+    if state.first and held and not mine:
         raise Refused("not-newcomer", "Another first order of this customer is being paid for.")
-    return [NewcomerReserved(order_id, now)]
+    if mine:
+        until = max(until, state.first_until)
+        instead_of = instead_of or state.first_after
+    return [NewcomerReserved(order_id, now, until, instead_of)]
 
 
 def record_order(state: CustomerState, order_id: str, cod: bool, now: float) -> list[CustomerEvent]:
@@ -121,13 +134,16 @@ def standing(state: CustomerState, now: float) -> Standing:
 
 
 def record_outcome(
-    state: CustomerState, order_id: str, outcome: str, now: float
+    state: CustomerState, order_id: str, outcome: str, now: float, claim_id: str = ""
 ) -> list[CustomerEvent]:
-    """An order ended, once; one that expired may still be paid late, and is forgiven then. Raises
-    ``Refused`` with ``wrong-outcome``."""
+    """An order ended, once; one that expired may still be paid late, and is forgiven then: what is
+    heard of its old claim only after that changes nothing. Raises ``Refused`` with
+    ``wrong-outcome``."""
     if outcome not in OUTCOMES:
         raise Refused("wrong-outcome", f"The outcome is one of {', '.join(OUTCOMES)}.")
     if outcome == "void" and order_id not in state.open and state.first != order_id:
+        return []
+    if outcome == "void" and state.first == order_id and claim_id and claim_id == state.first_after:
         return []
     if outcome == "expired" and (order_id in state.expired or order_id in state.open):
         return []
@@ -145,8 +161,9 @@ def evolve(state: CustomerState | None, event: CustomerEvent) -> CustomerState:
             for name in stale:
                 del state.reserved[name]
             state.reserved[order_id] = at
-        case NewcomerReserved(order_id, at):
+        case NewcomerReserved(order_id, at, until, instead_of):
             state.first, state.first_at = order_id, at
+            state.first_until, state.first_after = until or at + RESERVED_S, instead_of
         case OrderRecorded(order_id, cod):
             state.reserved.pop(order_id, None)
             state.expired.pop(order_id, None)
@@ -158,6 +175,7 @@ def evolve(state: CustomerState | None, event: CustomerEvent) -> CustomerState:
             state.orders -= state.open.pop(order_id, None) is not None
             if state.first == order_id:
                 state.first, state.first_at = "", 0.0
+                state.first_until, state.first_after = 0.0, ""
         case OutcomeRecorded(order_id, "expired", at):
             state.expired[order_id] = at
             if len(state.expired) > RECENT_MAX:

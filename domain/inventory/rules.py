@@ -14,11 +14,12 @@ Each function returns the events to store, none when the command was seen before
 
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from statistics import NormalDist
 
 from msgspec.structs import astuple
 
+from domain.bounds import QUANTITY_MAX
 from domain.errors import Refused
 from domain.inventory.commands import (
     Allot,
@@ -111,8 +112,6 @@ ASK_AGAIN_S = 300.0
 """A lock still wanted, or whose order did not answer, is asked about again so much later."""
 ASKED_MAX = 256
 """Most orders asked at one wake-up; the rest follow at the next, which comes at once."""
-QUANTITY_MAX = 10_000_000
-"""Most units in one item of a document: more is a slip of the hand."""
 ANOMALY_DOCUMENTS = 10
 """How many of the newest documents an anomaly names."""
 
@@ -539,9 +538,11 @@ def mark_damaged(state: InventoryState, command: MarkDamaged, now: float) -> lis
 def set_safety(state: InventoryState, command: SetSafety) -> list[InventoryEvent]:
     """Safety stock and reorder model. Raises ``Refused``: ``unknown-sku``, ``wrong-model``."""
     cell = _known(state, command.sku)
+    if not (0 <= command.safety <= QUANTITY_MAX and 0 <= command.order_quantity <= QUANTITY_MAX):
+        raise Refused(
+            "wrong-model", f"Safety stock and order quantity are between 0 and {QUANTITY_MAX}."
+        )
     point = reorder_point(command)
-    if command.safety < 0 or command.order_quantity < 0:
-        raise Refused("wrong-model", "Safety stock and order quantity must be 0 or more.")
     if (cell.safety, cell.reorder_point, cell.order_quantity) == (
         command.safety, point, command.order_quantity,
     ):  # fmt: skip
@@ -562,17 +563,24 @@ def reorder_point(model: SetSafety) -> int:
     service level (z of the normal distribution) or the safety stock, whichever is larger.
 
     0 (no reorder point: only the safety stock warns) when no demand is stated. Raises ``Refused``
-    with ``wrong-model``.
+    with ``wrong-model``, also for a point beyond ``QUANTITY_MAX``.
     """
     if not 0 < model.service_level < 1:
         raise Refused("wrong-model", "The service level lies between 0 and 1, such as 0.95.")
-    if min(model.lead_time_days, model.daily_demand, model.demand_deviation) < 0:
+    figures = (model.lead_time_days, model.daily_demand, model.demand_deviation)
+    if not all(0 <= figure < inf for figure in figures):
         raise Refused("wrong-model", "Lead time, demand and its deviation must be 0 or more.")
     if not (model.daily_demand or model.demand_deviation):
         return 0
     z = max(0.0, NormalDist().inv_cdf(model.service_level))
     buffer = z * model.demand_deviation * sqrt(model.lead_time_days)
-    return ceil(round(model.daily_demand * model.lead_time_days + max(buffer, model.safety), 9))
+    point = round(model.daily_demand * model.lead_time_days + max(buffer, model.safety), 9)
+    if point > QUANTITY_MAX:
+        raise Refused(
+            "wrong-model",
+            f"The reorder point would be above {QUANTITY_MAX} units: check lead time and demand.",
+        )
+    return ceil(point)
 
 
 def set_oversell(state: InventoryState, command: SetOversell) -> list[InventoryEvent]:

@@ -79,6 +79,8 @@ class Part(Struct, array_like=True, gc=False):
     """Since when it is overdue at the counter; 0 while it is not."""
     why: str = ""
     """When *parked*: the code of why no other store serves it."""
+    since: float = 0.0
+    """When ``state`` began; 0 before its order was confirmed, or where it was not kept yet."""
 
 
 class Mark(Struct, array_like=True, gc=False):
@@ -168,6 +170,8 @@ class OrderState(Struct, array_like=True, gc=False):
     campaign_id: str = ""
     claim_id: str = ""
     group_id: str = ""
+    since: float = 0.0
+    """When ``state`` began; 0 where it was not kept yet."""
 
 
 def evolve(state: OrderState | None, event: Event) -> OrderState:
@@ -205,11 +209,12 @@ def number_of(fulfilment_id: str) -> int:
 
 
 def finished_at(state: OrderState) -> float:
-    """Since when nothing is left to do: final, every refund settled, no payment left to ask about;
-    infinity while something is."""
-    if state.state not in FINAL_STATES:
+    """Since when nothing is left to do: final, every refund made, no payment left to ask about and
+    none that operations must look at; infinity while something is: whoever loads the open orders
+    must find it, however long operations take."""
+    if state.state not in FINAL_STATES or state.flags:
         return float("inf")
-    if any(refund.state == "requested" for refund in state.refunds.values()):
+    if any(refund.state != "done" for refund in state.refunds.values()):
         return float("inf")
     if any(payment.query_at is not None for payment in state.payments.values()):
         return float("inf")
@@ -242,12 +247,14 @@ def _placed(event: Placed) -> OrderState:
         campaign_id=event.campaign_id,
         claim_id=event.claim_id,
         group_id=event.group_id,
+        since=event.at,
     )
 
 
 def _confirmed(state: OrderState, event: CodConfirmed) -> None:
-    state.state = "cod_confirmed"
+    _enter(state, "cod_confirmed", event.at)
     for part in state.parts:
+        part.since = event.at
         part.due_at = event.at + part.fulfilment.due_s
 
 
@@ -281,8 +288,9 @@ def _paid(state: OrderState, event: Paid) -> None:
     if not event.kept:
         return
     state.kept = event.payment_id
-    state.state = "paid"
+    _enter(state, "paid", event.at)
     for part in state.parts:
+        part.since = event.at
         if part.fulfilment.campaign_id:  # the campaign must confirm its units first
             part.state = "held"
             continue
@@ -294,7 +302,7 @@ def _seat_confirmed(state: OrderState, event: SeatConfirmed) -> None:
     state.group_id = event.group_id or state.group_id
     for part in state.parts:
         if part.state == "held":
-            part.state = "new"
+            _enter(part, "new", event.at)
             part.sold = True
             part.due_at = event.at + part.fulfilment.due_s
     for line_id, amount in event.cuts:
@@ -304,7 +312,7 @@ def _seat_confirmed(state: OrderState, event: SeatConfirmed) -> None:
 def _reseated(state: OrderState, event: Reseated) -> None:
     _seat(state, event)
     for part in state.parts:
-        part.state = "held"
+        _enter(part, "held", event.at)
 
 
 def _seat(state: OrderState, event: Reinstated | Reseated) -> None:
@@ -344,7 +352,7 @@ def _flag_resolved(state: OrderState, event: FlagResolved) -> None:
 
 
 def _reinstated(state: OrderState, event: Reinstated) -> None:
-    state.state = "placed"
+    _enter(state, "placed", event.at)
     state.cancelled_by = state.reason = ""
     state.ended_at = 0.0
     _seat(state, event)
@@ -358,7 +366,7 @@ def _moved(state: OrderState, event: FulfilmentMoved) -> None:
         part.rider_state = event.state
         part.rider_at = event.at
         return
-    part.state = event.state
+    _enter(part, event.state, event.at)
     if event.state in ("picked_up", "at_customer", "collected"):
         part.sold = True
 
@@ -371,7 +379,7 @@ def _picked(state: OrderState, event: FulfilmentPicked) -> None:
     part = _part(state, event.fulfilment_id)
     part.picked = True
     if part.state in ("new", "accepted", "picking"):
-        part.state = "ready"
+        _enter(part, "ready", event.at)
     for line_id, units in event.short:
         state.marks.setdefault(line_id, Mark()).short += units
     for line_id, reason in event.reasons:
@@ -381,7 +389,7 @@ def _picked(state: OrderState, event: FulfilmentPicked) -> None:
 def _rerouted(state: OrderState, event: FulfilmentRerouted) -> None:
     paid = bool(state.kept)
     to = event.to
-    new = Part(to, sold=paid, due_at=event.at + to.due_s)
+    new = Part(to, sold=paid, due_at=event.at + to.due_s, since=event.at)
     state.number = max(state.number, number_of(to.fulfilment_id))
     old = find_part(state, event.fulfilment_id)
     if old is None:  # one fulfilment became several: this is not the first of them
@@ -399,7 +407,7 @@ def _parked(state: OrderState, event: FulfilmentParked) -> None:
     part = _part(state, event.fulfilment_id)
     if event.reason != LOCK_GONE:
         state.refused.append(part.fulfilment.store_id)
-    part.state = "parked"
+    _enter(part, "parked", event.at)
     part.sold = False
     part.until = event.until
     part.reason, part.why = event.reason, event.why
@@ -407,14 +415,14 @@ def _parked(state: OrderState, event: FulfilmentParked) -> None:
 
 def _part_cancelled(state: OrderState, event: FulfilmentCancelled) -> None:
     part = _part(state, event.fulfilment_id)
-    part.state = "cancelled"
+    _enter(part, "cancelled", event.at)
     part.reason = event.reason
     _stop_awaiting(state, event.fulfilment_id)
 
 
 def _delivered(state: OrderState, event: FulfilmentDelivered) -> None:
     part = _part(state, event.fulfilment_id)
-    part.state = "collected" if state.delivery == "pickup" else "delivered"
+    _enter(part, "collected" if state.delivery == "pickup" else "delivered", event.at)
     part.sold = True
     part.cash = event.cash
     part.rider_id = event.rider_id or part.rider_id
@@ -423,7 +431,7 @@ def _delivered(state: OrderState, event: FulfilmentDelivered) -> None:
 
 def _failed(state: OrderState, event: FulfilmentFailed) -> None:
     part = _part(state, event.fulfilment_id)
-    part.state = "returning"
+    _enter(part, "returning", event.at)
     part.sold = True
     part.reason = event.reason
     part.rider_id = event.rider_id or part.rider_id
@@ -431,7 +439,7 @@ def _failed(state: OrderState, event: FulfilmentFailed) -> None:
 
 
 def _returned(state: OrderState, event: FulfilmentReturned) -> None:
-    _part(state, event.fulfilment_id).state = "returned"
+    _enter(_part(state, event.fulfilment_id), "returned", event.at)
 
 
 def _refund_requested(state: OrderState, event: RefundRequested) -> None:
@@ -459,14 +467,14 @@ def _refund_retried(state: OrderState, event: RefundRetried) -> None:
 def _cancel_requested(state: OrderState, event: CancelRequested) -> None:
     if state.state != "cancelling":  # else: fewer stores are waited for
         state.before = state.state
-    state.state = "cancelling"
+    _enter(state, "cancelling", event.at)
     state.cancelled_by = event.by
     state.reason = event.reason
     state.awaiting = list(event.fulfilment_ids)
 
 
 def _cancel_refused(state: OrderState, event: CancelRefused) -> None:
-    state.state = state.before or state.state
+    _enter(state, state.before or state.state, event.at)
     state.before = ""
     state.cancelled_by = ""
     state.reason = event.reason
@@ -474,28 +482,34 @@ def _cancel_refused(state: OrderState, event: CancelRefused) -> None:
 
 
 def _cancelled(state: OrderState, event: Cancelled) -> None:
-    state.state = "cancelled"
+    _enter(state, "cancelled", event.at)
     state.cancelled_by = event.by
     state.reason = event.reason
     state.ended_at = event.at
     state.awaiting = []
     for part in state.parts:
         if part.state not in FINAL_PARTS:
-            part.state = "cancelled"
+            _enter(part, "cancelled", event.at)
 
 
 def _completed(state: OrderState, event: Completed) -> None:
-    state.state = "closed" if event.closed else "completed"
+    _enter(state, "closed" if event.closed else "completed", event.at)
     state.ended_at = event.at
     for part in state.parts:
         if part.state in ("delivered", "collected"):
-            part.state = "completed"
+            _enter(part, "completed", event.at)
 
 
 def _part(state: OrderState, fulfilment_id: str) -> Part:
     part = find_part(state, fulfilment_id)
     assert part is not None, fulfilment_id
     return part
+
+
+def _enter(one: OrderState | Part, state: str, at: float) -> None:
+    """``one`` is in ``state`` from ``at`` on, unless it is already."""
+    if one.state != state:
+        one.state, one.since = state, at
 
 
 def _stop_awaiting(state: OrderState, fulfilment_id: str) -> None:

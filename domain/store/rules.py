@@ -43,6 +43,7 @@ from domain.store.events import (
     Uncollected,
 )
 from domain.store.state import CANCEL_ANSWER_S, State, Ticket
+from domain.wire import moment
 
 __all__ = [
     "ALL_SHORT", "CASH_SETTLED_S", "CODE_LOCK_S", "NEXT", "NOT_IN_TIME", "PAUSE_MAX_S",
@@ -260,9 +261,18 @@ def hand_over_answered(
 
 def collect(state: State, command: Collect, now: float) -> tuple[list[Event], Refused | None]:
     """The customer collects. Refused with ``wrong-cash`` or ``code-locked``; a wrong code is a
-    fact that counts, so it comes back as the second value instead of being raised."""
+    fact that counts, so it comes back as the second value instead of being raised.
+
+    A code is good once: what was collected already is refused with ``wrong-state``, whatever the
+    code. The same command sent again gets its first answer before it comes here."""
     if _ended_as(state, command.fulfilment_id, "collected"):
-        return [], None
+        at, _how = state.gone[command.fulfilment_id]
+        raise Refused(
+            "wrong-state",
+            f"This ticket was collected already, at {moment(at):%Y-%m-%d %H:%M:%S} UTC:"
+            " hand nothing out.",
+            state="collected",
+        )
     ticket = find(state, command.fulfilment_id)
     moved = move(ticket, "collected", now, by=command.device_id)
     if ticket.opened.delivery != "pickup":

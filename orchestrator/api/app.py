@@ -49,7 +49,8 @@ def create_app(service: Service, tokens: Tokens | None = None) -> Edge:
         app.include_router(router)
     sockets = push.mount(app, service, desk.access.tokens)
     sockets.listen(desk.gate.holdings)
-    desk.on_inbox_read = monitor.mount(app, service, sockets).inbox_read
+    watching = monitor.mount(app, service, sockets)
+    desk.on_inbox_read, desk.on_money = watching.inbox_read, watching.flow.payment
     pages.mount(app)
     if service.sandbox is not None:
         app.mount("/sandbox", service.sandbox)

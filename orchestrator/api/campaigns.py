@@ -15,28 +15,39 @@ from orchestrator import models
 from orchestrator.api import examples
 from orchestrator.api.desk import Desk, derived_id
 from orchestrator.api.openapi import answers
-from orchestrator.api.plain import Authorised, Body, Key, Moment, Name, Text, answer, seconds
+from orchestrator.api.plain import (
+    Authorised,
+    Body,
+    Key,
+    Moment,
+    Money,
+    Name,
+    SomeUnits,
+    Text,
+    Units,
+    answer,
+    seconds,
+)  # fmt: skip
 from orchestrator.api.queues import QueueRuleBody
 from orchestrator.api.show import show_campaign, show_groups
 
 __all__ = ["router"]
 
 STORES_MAX = 1_000
-Units = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class ShareBody(Body):
     """Units asked of one store's stock."""
 
     store_id: Name
-    units: Units
+    units: SomeUnits
 
 
 class StepBody(Body):
     """From so many members on, a unit costs `price` (minor units)."""
 
     members: Annotated[int, Field(ge=2, le=1_000)]
-    price: Annotated[int, Field(ge=0)]
+    price: Money
 
 
 class GroupBody(Body):
@@ -47,7 +58,7 @@ class GroupBody(Body):
     open_s: Annotated[float, Field(ge=1, le=90 * 86_400)] = 86_400.0
     stock: Literal["on_payment", "on_formation"] = "on_payment"
     late: Literal["refund", "head_of_new_group"] = "refund"
-    buffer: Annotated[int, Field(ge=0)] = 0
+    buffer: Units = 0
     steps: list[StepBody] = Field(default_factory=list, max_length=20)
 
 
@@ -61,12 +72,12 @@ class CampaignBody(Body):
 
     name: Name
     sku: Name
-    price: Annotated[int, Field(ge=0)]
+    price: Money
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     starts_at: Moment
     ends_at: Moment
     quota: Annotated[list[ShareBody], Field(min_length=1, max_length=STORES_MAX)]
-    limit_per_customer: Annotated[int, Field(ge=0)] = 0
+    limit_per_customer: Units = 0
     pay_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     channels: list[Name] = Field(default_factory=list, max_length=100)
     issuer: Literal["platform", "store"] = "platform"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from domain.bounds import DURATION_S_MAX, VOLUME_ML_MAX, WEIGHT_G_MAX
 from domain.catalogue import commands as catalogue
 from domain.catalogue import model
 from domain.errors import Refused
@@ -20,10 +21,15 @@ from orchestrator.api.plain import (
     After,
     Authorised,
     Body,
+    Count,
     Key,
     Limit,
+    Metres,
+    Money,
     Name,
     PositionBody,
+    Seconds,
+    SomeUnits,
     answer,
     page_answer,
 )  # fmt: skip
@@ -36,8 +42,10 @@ SKUS_PER_CALL_MAX = 1_000
 IN_FLIGHT_MAX = 64
 """SKUs of one bulk call that are under way at once: a bulk load must not fill every queue."""
 
-Money = Annotated[int, Field(ge=0, le=10**12)]
-Seconds = Annotated[int, Field(ge=0, le=366 * 86_400)]
+SomeSeconds = Annotated[int, Field(ge=1, le=DURATION_S_MAX)]
+Lasting = Annotated[float, Field(gt=0, le=DURATION_S_MAX)]
+Grams = Annotated[int, Field(ge=0, le=WEIGHT_G_MAX)]
+Millilitres = Annotated[int, Field(ge=0, le=VOLUME_ML_MAX)]
 OfDay = Annotated[int, Field(ge=0, le=86_400)]
 Code = Annotated[str, Field(max_length=128)]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
@@ -47,7 +55,7 @@ class ComponentBody(Body):
     """One part of a combo."""
 
     sku: Name
-    quantity: Annotated[int, Field(ge=1)]
+    quantity: SomeUnits
 
 
 class SkuBody(Body):
@@ -56,8 +64,8 @@ class SkuBody(Body):
     name: Label
     price: Money
     barcode: Code = ""
-    weight_g: Annotated[int, Field(ge=0)] = 0
-    volume_ml: Annotated[int, Field(ge=0)] = 0
+    weight_g: Grams = 0
+    volume_ml: Millilitres = 0
     handling: Literal["normal", "fragile", "chilled", "oversize"] = "normal"
     owner: Code = ""
     group: Code = ""
@@ -113,7 +121,7 @@ class ZoneBody(Body):
     zone_id: Name
     tier: Annotated[int, Field(ge=1, le=100)]
     area: Annotated[CircleBody | PolygonBody, Field(discriminator="type")]
-    promise_s: Annotated[int, Field(ge=1)]
+    promise_s: SomeSeconds
 
 
 class FreightBody(Body):
@@ -123,7 +131,7 @@ class FreightBody(Body):
     base: Money = 0
     free_from: Money | None = None
     per_km: Money = 0
-    included_m: Annotated[int, Field(ge=0)] = 0
+    included_m: Metres = 0
 
 
 class StoreBody(Body):
@@ -136,19 +144,19 @@ class StoreBody(Body):
     zones: Annotated[list[ZoneBody], Field(max_length=100)]
     dispatch_zone: Name
     freight: FreightBody = FreightBody()
-    priority: Annotated[int, Field(ge=0)] = 100
-    capacity_per_slot: Annotated[int, Field(ge=0)] = 1000
-    slot_s: Annotated[int, Field(ge=1)] = 900
+    priority: Count = 100
+    capacity_per_slot: Count = 1000
+    slot_s: SomeSeconds = 900
     prep_s: Seconds = 600
-    accept_s: Annotated[int, Field(ge=1)] = 300
+    accept_s: SomeSeconds = 300
     opens_s: OfDay = 0
     closes_s: OfDay = 0
     time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
-    parcel_weight_g: Annotated[int, Field(ge=0)] = 0
-    parcel_volume_ml: Annotated[int, Field(ge=0)] = 0
+    parcel_weight_g: Grams = 0
+    parcel_volume_ml: Millilitres = 0
     pickup: bool = True
     active: bool = True
-    collect_s: Annotated[int, Field(ge=60)] = 86_400
+    collect_s: Annotated[int, Field(ge=60, le=DURATION_S_MAX)] = 86_400
 
     def as_store(self, store_id: str) -> model.StoreProfile:
         """The domain's value."""
@@ -173,8 +181,8 @@ class CodBody(Body):
     """When cash on delivery is confirmed; `limit` is the highest total, 0 forbids it."""
 
     limit: Money
-    refusals_max: Annotated[int, Field(ge=0)] = 2
-    open_max: Annotated[int, Field(ge=0)] = 3
+    refusals_max: Count = 2
+    open_max: Count = 3
     zones_denied: list[Name] = Field(default_factory=list, max_length=1_000)
 
 
@@ -183,12 +191,12 @@ class ChannelBody(Body):
     token. `challenge`: a risky customer is challenged by the channel, or by a `code` sent to
     them."""
 
-    unpaid_s: Annotated[float, Field(gt=0)] = 900.0
+    unpaid_s: Lasting = 900.0
     max_splits: Annotated[int, Field(ge=1, le=100)] = 3
     min_part_value: Money = 0
     cod: CodBody = CodBody(limit=50_000)
-    parked_s: Annotated[float, Field(gt=0)] = 1800.0
-    quantity_max: Annotated[int, Field(ge=1)] = 999
+    parked_s: Lasting = 1800.0
+    quantity_max: SomeUnits = 999
     lines_max: Annotated[int, Field(ge=1, le=1_000)] = 100
     queues: list[SkuQueueBody] = Field(default_factory=list, max_length=1_000)
     challenge: Literal["channel", "code"] = "channel"

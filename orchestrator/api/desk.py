@@ -13,6 +13,7 @@ from domain.errors import Busy, DoorstepError, Refused
 from domain.message import Command
 from domain.order.commands import Place
 from domain.order.views import OrderView
+from domain.payment import ProviderAnswer
 from orchestrator import metrics
 from orchestrator.api.access import Access
 from orchestrator.api.gate import Gate
@@ -51,6 +52,9 @@ class Desk:
         """Campaigns nobody has heard of: until when (of the loop's time) they are waited for."""
         self.on_inbox_read: Callable[[str], None] = lambda _owner: None
         """Told of a store (``store/s-1``) whose device reads its inbox over HTTP: it listens."""
+        self.on_money: Callable[[str, ProviderAnswer, bool], None] = lambda *_told: None
+        """Told of captured and refunded money: the provider, its event, and whether an order has
+        what was captured (of a refund always False)."""
         metrics.commands_pending.set_function(lambda: self._pending)
 
     @property

@@ -1,9 +1,8 @@
 """Acknowledging an inbox over HTTP, for networks that block WebSockets."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Response
-from pydantic import Field
 
 from domain import rider, store
 from domain.errors import Refused
@@ -11,7 +10,7 @@ from orchestrator import models
 from orchestrator.api import examples
 from orchestrator.api.desk import Desk
 from orchestrator.api.openapi import answers
-from orchestrator.api.plain import Authorised, Body, Key, Name, answer
+from orchestrator.api.plain import Authorised, Body, Key, Name, Offset, answer
 
 __all__ = ["router"]
 
@@ -20,7 +19,7 @@ class AcknowledgementBody(Body):
     """The device has stored everything up to `offset`."""
 
     device_id: Name
-    offset: Annotated[int, Field(ge=0)]
+    offset: Offset
 
 
 def router(desk: Desk) -> APIRouter:

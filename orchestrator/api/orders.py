@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from msgspec import Meta, Struct
 from pydantic import Field
 
+from domain.bounds import TOTAL_MAX
 from domain.errors import Refused
 from domain.geo import Position
 from domain.order import commands as order
@@ -23,6 +24,7 @@ from orchestrator.api.plain import (
     Key,
     Limit,
     Name,
+    SomeUnits,
     Text,
     answer,
     page_answer,
@@ -105,7 +107,7 @@ class PlaceBody(Struct, frozen=True, gc=False):
     payment: Literal["online", "cod"] = "online"
     store_id: ShortText = ""
     partial_ok: bool = False
-    expected_total: Annotated[int, Meta(ge=0)] | None = None
+    expected_total: Annotated[int, Meta(ge=0, le=TOTAL_MAX)] | None = None
     note: Annotated[str, Meta(max_length=500)] = ""
     campaign_id: ShortText = ""
     group_id: ShortText = ""
@@ -129,7 +131,7 @@ class RefundUnitsBody(Body):
     """Units of one line."""
 
     line_id: Name
-    quantity: Annotated[int, Field(ge=1)]
+    quantity: SomeUnits
 
 
 class RefundBody(Body):

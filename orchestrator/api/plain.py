@@ -5,21 +5,31 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from domain.bounds import (
+    COUNT_MAX,
+    DISTANCE_M_MAX,
+    DURATION_S_MAX,
+    MONEY_MAX,
+    OFFSET_MAX,
+    QUANTITY_MAX,
+)
 from domain.geo import Position
 from orchestrator.api.desk import checked_key
 from orchestrator.api.wire import json_answer
 from orchestrator.auth import Caller
 
 __all__ = [
-    "After", "Authorised", "Body", "Key", "Limit", "Moment", "Name", "PositionBody", "Text",
-    "answer", "authorised", "page_answer", "seconds",
+    "After", "AfterOffset", "Authorised", "Body", "Count", "Key", "Limit", "Metres", "Moment",
+    "Money", "Name", "Offset", "PositionBody", "Seconds", "SomeUnits", "Text", "Units", "answer",
+    "authorised", "page_answer", "seconds",
 ]  # fmt: skip
 
 
 class Body(BaseModel):
-    """A request's body: types are not coerced, unknown members are ignored."""
+    """A request's body: types are not coerced, numbers are finite, unknown members are ignored.
+    Every number has bounds (``domain.bounds``)."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class PositionBody(Body):
@@ -64,6 +74,16 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=500)]
 After = Annotated[str, Query(max_length=200, description="`next` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Items per page.")]
+Money = Annotated[int, Field(ge=0, le=MONEY_MAX)]
+Units = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+SomeUnits = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
+Metres = Annotated[int, Field(ge=0, le=DISTANCE_M_MAX)]
+Seconds = Annotated[int, Field(ge=0, le=DURATION_S_MAX)]
+Offset = Annotated[int, Field(ge=0, le=OFFSET_MAX)]
+AfterOffset = Annotated[
+    int, Query(ge=0, le=OFFSET_MAX, description="Offset of the last message stored.")
+]
 
 
 def answer(document: Any, status: int = 200) -> Response:

@@ -12,10 +12,12 @@ from orchestrator.api import examples
 from orchestrator.api.desk import Desk
 from orchestrator.api.openapi import answers
 from orchestrator.api.plain import (
+    AfterOffset,
     Authorised,
     Body,
     Key,
     Moment,
+    Money,
     Name,
     PositionBody,
     Text,
@@ -29,8 +31,6 @@ __all__ = ["router"]
 
 PARCEL = "/v1/riders/{rider_id}/parcels/{parcel_id}"
 OFFER = "/v1/riders/{rider_id}/offers/{offer_id}"
-
-Money = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class ShiftBody(Body):
@@ -105,7 +105,7 @@ def _add_reads(routes: APIRouter, desk: Desk) -> None:
     async def read_inbox(
         rider_id: str,
         caller: Authorised,
-        after: Annotated[int, Query(ge=0, description="Offset of the last message stored.")] = 0,
+        after: AfterOffset = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         epoch: Annotated[
             str, Query(max_length=64, description="What the offset counts in; `none`: a snapshot.")

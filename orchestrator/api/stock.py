@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from domain.bounds import QUANTITY_MAX
 from domain.errors import Refused
 from domain.geo import Position
 from domain.inventory import commands as inventory
@@ -15,7 +16,17 @@ from orchestrator import models
 from orchestrator.api import examples
 from orchestrator.api.desk import Desk
 from orchestrator.api.openapi import answers, declare_hot
-from orchestrator.api.plain import Authorised, Body, Key, Moment, Name, answer, seconds
+from orchestrator.api.plain import (
+    Authorised,
+    Body,
+    Key,
+    Moment,
+    Name,
+    SomeUnits,
+    Units,
+    answer,
+    seconds,
+)  # fmt: skip
 from orchestrator.api.show import show_stock, show_stock_document
 from orchestrator.api.wire import Answer, HotRoute, Receive, Scope, json_answer
 
@@ -25,7 +36,7 @@ AVAILABILITY = "GET /v1/availability"
 SKUS_ASKED_MAX = 100
 ITEMS_MAX = 5_000
 
-Units = Annotated[int, Field(ge=0, le=10**9)]
+PerDay = Annotated[float, Field(ge=0, le=QUANTITY_MAX)]
 
 
 class ItemBody(Body):
@@ -45,7 +56,7 @@ class MovedItemBody(Body):
     """Units of one SKU that leave."""
 
     sku: Name
-    quantity: Annotated[int, Field(ge=1, le=10**9)]
+    quantity: SomeUnits
 
 
 class TransferBody(Body):
@@ -67,7 +78,7 @@ class DamageBody(Body):
     """Units that became damaged; negative: mended."""
 
     sku: Name
-    quantity: Annotated[int, Field(ge=-(10**9), le=10**9)]
+    quantity: Annotated[int, Field(ge=-QUANTITY_MAX, le=QUANTITY_MAX)]
 
 
 class SafetyBody(Body):
@@ -76,8 +87,8 @@ class SafetyBody(Body):
     sku: Name
     safety: Units
     lead_time_days: Annotated[float, Field(ge=0, le=365)] = 1.0
-    daily_demand: Annotated[float, Field(ge=0)] = 0.0
-    demand_deviation: Annotated[float, Field(ge=0)] = 0.0
+    daily_demand: PerDay = 0.0
+    demand_deviation: PerDay = 0.0
     service_level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     order_quantity: Units = 0
 

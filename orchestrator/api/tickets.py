@@ -14,12 +14,16 @@ from orchestrator.api import examples
 from orchestrator.api.desk import Desk
 from orchestrator.api.openapi import answers
 from orchestrator.api.plain import (
+    AfterOffset,
     Authorised,
     Body,
     Key,
     Moment,
+    Money,
     Name,
+    SomeUnits,
     Text,
+    Units,
     answer,
     page_answer,
     seconds,
@@ -31,7 +35,6 @@ __all__ = ["router"]
 TICKET = "/v1/stores/{store_id}/tickets/{fulfilment_id}"
 
 Device = Annotated[str, Field(max_length=128, description="The tablet that is acting.")]
-Units = Annotated[int, Field(ge=0, le=1_000_000)]
 
 _decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 
@@ -74,7 +77,7 @@ class CollectBody(DeviceBody):
     """The customer's one-time code; `cash` taken at the counter, minor units."""
 
     code: Annotated[str, Field(min_length=1, max_length=32)]
-    cash: Annotated[int, Field(ge=0)] = 0
+    cash: Money = 0
 
 
 class HeldBackBody(DeviceBody):
@@ -87,7 +90,7 @@ class DamagedBody(Body):
     """Units of a line that cannot be sold again."""
 
     line_id: Name
-    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+    quantity: SomeUnits
 
 
 class ReturnedBody(DeviceBody):
@@ -151,7 +154,7 @@ def _add_reads(routes: APIRouter, desk: Desk) -> None:
     async def read_inbox(
         store_id: str,
         caller: Authorised,
-        after: Annotated[int, Query(ge=0, description="Offset of the last message stored.")] = 0,
+        after: AfterOffset = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         epoch: Annotated[
             str, Query(max_length=64, description="What the offset counts in; `none`: a snapshot.")
@@ -256,7 +259,8 @@ def _add_ends(routes: APIRouter, desk: Desk) -> None:
     async def collect(
         store_id: str, fulfilment_id: str, body: CollectBody, caller: Authorised, key: Key
     ) -> Response:
-        """The customer collects with the one-time code, and pays if cash is due."""
+        """The customer collects with the one-time code, and pays if cash is due. A code is good
+        once: what was collected already is refused, and nothing more is handed out."""
         command = store.Collect(fulfilment_id, body.code, body.cash, body.device_id)
         return await _act(desk, store_id, f"collect:{key}", command)
 

@@ -16,6 +16,7 @@ __all__ = ["hot_routes", "router"]
 
 log = logger(__name__)
 RECEIVED = Answer(200, [(b"content-type", b"application/json")], b'{"received":true}')
+NO_ORDER = frozenset({"unknown-order", "unknown-payment"})
 
 
 def hot_routes(desk: Desk) -> list[HotRoute]:
@@ -72,11 +73,27 @@ async def _record(desk: Desk, provider: str, event: ProviderAnswer, body: bytes)
     """Give a payment's event to its order; answered only when the order has it durably.
 
     A refund's event needs no command: the order owes the refund to the provider and gets the
-    outcome as the answer to that.
+    outcome as the answer to that. Money that no order has is for operations to look at.
     """
     if event.refund_id:
         log.info("webhook.refund", provider=provider, refund_id=event.refund_id)
+        desk.on_money(provider, event, False)
         return
+    try:
+        await _give_to_order(desk, provider, event, body)
+    except Refused as refusal:
+        if event.status == "captured" and refusal.code in NO_ORDER:
+            log.error(
+                "webhook.payment_without_order", provider=provider, payment_id=event.payment_id,
+                amount=event.amount, currency=event.currency, reference=event.reference,
+            )  # fmt: skip
+            desk.on_money(provider, event, False)
+        raise
+    if event.status == "captured":
+        desk.on_money(provider, event, True)
+
+
+async def _give_to_order(desk: Desk, provider: str, event: ProviderAnswer, body: bytes) -> None:
     order_id, separator, _number = event.payment_id.rpartition("-p")
     if not separator:
         raise Refused("unknown-payment", f"{event.payment_id} is no payment of ours.")

@@ -79,13 +79,14 @@ class PushFigures(Struct, frozen=True, gc=False):
 
 
 class StoreFlow(Struct, frozen=True, gc=False):
-    """A store's counter."""
+    """A store's counter. `devices`: its connected tablets; absent where several gateways serve, as
+    each knows its own alone."""
 
     open: int
     by_state: dict[str, int]
-    devices: int
     paused: bool
     unread: int
+    devices: int | UnsetType = UNSET
     name: str | UnsetType = UNSET
     lat: float | UnsetType = UNSET
     lon: float | UnsetType = UNSET

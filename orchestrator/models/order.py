@@ -1,9 +1,9 @@
 """An order as its channel sees it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from orchestrator.models.common import Position
 
@@ -140,6 +140,10 @@ class HistoryPage(Struct, frozen=True, gc=False):
     next: str | None
 
 
+AMOUNT_MAX = 2**53
+"""``domain.bounds.TOTAL_MAX``: these documents need nothing of the servers."""
+
+
 class WebhookPayment(Struct, frozen=True, gc=False):
     """What happened to a payment, or (with ``refund_id``) to a refund. ``status``: ``pending |
     authorised | captured | failed | expired | refunded``; ``amount`` in minor units."""
@@ -147,7 +151,7 @@ class WebhookPayment(Struct, frozen=True, gc=False):
     payment_id: str
     order_id: str
     status: str
-    amount: int
+    amount: Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
     currency: str
     reference: str
     reason: str

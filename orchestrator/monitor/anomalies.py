@@ -9,8 +9,8 @@ __all__ = ["Anomalies", "Anomaly", "Facts", "Remedy"]
 
 Facts: TypeAlias = dict[str, int | str | list[str]]
 """What an anomaly's text tells, by name: the pages put it into words of the reader's language (see
-``web/src/monitor/facts.ts``). Amounts are minor units of ``currency``; reasons are stable codes
-where there are any, else the words of whoever gave them."""
+``web/src/monitor/facts.ts`` and ``web/src/shared/words.ts``). Amounts are minor units of
+``currency``; reasons are stable codes where there are any, else the words of whoever gave them."""
 
 LASTING_MAX = 500
 """Anomalies that no later event may ever clear are kept up to so many, the newest."""

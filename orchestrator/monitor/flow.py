@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from domain.catalogue.model import StoreProfile
+from domain.payment import ProviderAnswer
 from orchestrator.monitor.anomalies import Anomalies, Anomaly
 from orchestrator.monitor.campaigns import Campaigns
 from orchestrator.monitor.orders import OrderBook
@@ -17,6 +18,7 @@ from orchestrator.monitor.risks import Risks
 from orchestrator.monitor.shelves import Shelves
 from orchestrator.monitor.stages import Stages
 from orchestrator.monitor.stores import Counters
+from orchestrator.monitor.strays import Strays
 from orchestrator.monitor.zones import Zones
 from orchestrator.push.document import time_text, without_absent
 from orchestrator.push.patch import patch_between
@@ -51,6 +53,7 @@ class Flow:
         self._only_gateway = only_gateway
         self._since = now()
         self._counters: Counters | None = None
+        self._strays: Strays | None = None
         self._ready = False
         self._whole = True
         self.reset()
@@ -58,7 +61,8 @@ class Flow:
     # Consumer of the tail
 
     def reset(self) -> None:
-        """Forget; states are loaded anew. Who is connected here is kept."""
+        """Forget; states are loaded anew. What no state tells is kept: who is connected here, and
+        which payments no order has."""
         self._ready = False
         self._whole = True
         self._since = self._now()
@@ -73,6 +77,10 @@ class Flow:
         self._counters = Counters(self.anomalies, only_gateway=self._only_gateway)
         if kept is not None:
             self._counters.connected_as(kept)
+        told = self._strays
+        self._strays = Strays(self.anomalies)
+        if told is not None:
+            self._strays.told_as(told)
 
     def load(self, kind: str, entity: str, state: Any) -> None:
         """An entity's state as it is now."""
@@ -94,6 +102,7 @@ class Flow:
 
     def loaded(self) -> None:
         """All states are in."""
+        self.orders.loaded()
         self._ready = True
 
     def apply(self, kind: str, entity: str, event: Any, at: float) -> None:
@@ -132,6 +141,11 @@ class Flow:
         kind, _, owner_id = owner.partition("/")
         if kind == "store":
             self.stores.presence(owner_id, device_id, connected, self._now())
+
+    def payment(self, provider: str, event: ProviderAnswer, has_order: bool) -> None:
+        """A provider told of captured or refunded money (see ``Desk.on_money``)."""
+        assert self._strays is not None
+        self._strays.heard(provider, event, has_order, self._now())
 
     def ledger_lag(self, lag: Mapping[str, int]) -> None:
         """Records that the ledger has not applied yet, per shard."""

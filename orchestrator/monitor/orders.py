@@ -83,14 +83,15 @@ class OrderBook:
     # From a snapshot
 
     def load(self, order_id: str, state: OrderState) -> None:
-        """An order as it stands; of finished ones only what is wrong with their money."""
+        """An order as it stands; of finished ones only what is wrong with their money. Call
+        :meth:`loaded` after the last one."""
         self._load_money(order_id, state)
         if state.state in FINAL_STATES:
             return
         tracked = _Order(state.state, state.delivery == "pickup", {}, state.before)
         self._orders[order_id] = tracked
         self.funnel["placed"] += 1
-        self._enter_order(order_id, tracked, state.placed_at, state.expires_at)
+        self._enter_order(order_id, tracked, state.since or state.placed_at, state.expires_at)
         if state.state != "placed":
             self.funnel["confirmed"] += 1
         for part in state.parts:
@@ -100,7 +101,7 @@ class OrderBook:
             for step in PART_STEPS[: REACHED.get(part.state, 0)]:
                 self.funnel[step] += 1
             if state.state != "placed" and part.state not in FINAL_PARTS:
-                since = part.rider_at or max(part.due_at - one.due_s, state.placed_at)
+                since = part.since or part.rider_at or max(part.due_at - one.due_s, state.placed_at)
                 self._enter_part(order_id, fulfilment.fulfilment_id, one, since)
                 if part.state == "parked":
                     self._park(order_id, fulfilment.fulfilment_id, part.reason, part.why, since)
@@ -108,6 +109,11 @@ class OrderBook:
                     self._wait_for_customer(
                         order_id, tracked, fulfilment.fulfilment_id, part.uncollected_at
                     )
+
+    def loaded(self) -> None:
+        """All orders are in: the oldest of each state are known."""
+        self.orders.sort()
+        self.parts.sort()
 
     def _load_money(self, order_id: str, state: OrderState) -> None:
         for refund_id, refund in state.refunds.items():
@@ -148,8 +154,9 @@ class OrderBook:
                 if event.kept:
                     self._confirm(order_id, tracked, "paid", event.at)
             case order.CancelRequested():
-                tracked.before = tracked.state
-                self._move_order(order_id, tracked, "cancelling", event.at)
+                if tracked.state != "cancelling":  # else: fewer stores are waited for
+                    tracked.before = tracked.state
+                    self._move_order(order_id, tracked, "cancelling", event.at)
             case order.CancelRefused():
                 self._move_order(order_id, tracked, tracked.before or tracked.state, event.at)
             case order.Cancelled():
@@ -181,7 +188,8 @@ class OrderBook:
         self.finished["cancelled"] = max(0, self.finished["cancelled"] - 1)
         self.funnel["cancelled"] = max(0, self.funnel["cancelled"] - 1)
         parts = {part.fulfilment_id: _part(part) for part in event.fulfilments}
-        tracked = self._orders[order_id] = _Order("placed", False, parts)
+        pickup = not any(part.zone_id for part in event.fulfilments)  # those go to no zone
+        tracked = self._orders[order_id] = _Order("placed", pickup, parts)
         self._enter_order(order_id, tracked, event.at, None)
 
     def _enter_order(

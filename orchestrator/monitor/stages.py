@@ -4,6 +4,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import count
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -38,7 +39,8 @@ class Stages:
 
     def enter(self, id: str, state: str, since: float, deadline: float | None = None) -> None:
         """``id`` is in ``state`` from ``since`` on; :meth:`overdue` names it once, after
-        ``deadline``, if it is still there."""
+        ``deadline``, if it is still there. Whoever enters in another order than that of ``since``
+        calls :meth:`sort` then."""
         self.leave(id)
         token = next(self._tokens)
         self._stays[id] = _Stay(state, token)
@@ -46,6 +48,11 @@ class Stages:
         if deadline is not None:
             heapq.heappush(self._deadlines, (deadline, token, id))
             self._compact()
+
+    def sort(self) -> None:
+        """Bring those who entered in any order into that of ``since``, for :meth:`oldest`."""
+        for state, ids in self._in.items():
+            self._in[state] = OrderedDict(sorted(ids.items(), key=itemgetter(1)))
 
     def leave(self, id: str) -> None:
         """``id`` is no longer tracked; unknown ones are ignored."""

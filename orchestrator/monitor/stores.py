@@ -108,13 +108,15 @@ class Counters:
         states: dict[str, int] = {}
         for state in known.tickets.values():
             states[state] = states.get(state, 0) + 1
-        return {
+        document: dict[str, Any] = {
             "open": len(known.tickets),
             "by_state": states,
-            "devices": len(known.devices),
             "paused": known.paused,
             "unread": max(0, known.head - known.acked),
         }
+        if self._only_gateway:  # else others may be connected elsewhere
+            document["devices"] = len(known.devices)
+        return document
 
     def _offline(self, store_id: str, known: _Counter) -> None:
         body = {"paused": True, "reason": "tablet offline"}

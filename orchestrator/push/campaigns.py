@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from domain.campaign.brief import Brief, brief_of, followed
+from domain.campaign.events import Opened, Tally
 from domain.errors import Refused
 from orchestrator.api.show import show_campaign_now
 from orchestrator.push.document import without_absent
@@ -17,6 +18,8 @@ __all__ = ["CampaignTopics"]
 
 TICK_S = 0.1
 """Real seconds between deltas."""
+SHOWN_S = 86_400.0
+"""A campaign that is over is shown for so long, or while somebody watches it."""
 
 
 class CampaignTopics:
@@ -28,6 +31,8 @@ class CampaignTopics:
         self._now = now
         self._briefs: dict[str, Brief] = {}
         self._topics: dict[str, Topic] = {}
+        self._unheard: set[str] = set()
+        """Since the tail started anew."""
         self._task: asyncio.Task[None] | None = None
 
     async def topic(self, campaign_id: str) -> Topic:
@@ -76,16 +81,31 @@ class CampaignTopics:
 
     def reset(self) -> None:
         """The tail starts anew. What is known stays shown until it is loaded."""
+        self._unheard = set(self._briefs)
 
     def load(self, kind: str, entity: str, state: Any) -> None:
         """A campaign as it is now."""
         self._briefs[entity] = brief_of(entity, state)
+        self._unheard.discard(entity)
 
     def loaded(self) -> None:
-        """The next tick tells."""
+        """The next tick tells. A campaign that is in no shard's memory any more is over."""
+        for campaign_id in self._unheard:
+            brief = self._briefs[campaign_id]
+            brief.ended, brief.ended_at = True, brief.ended_at or self._now()
+            brief.tally, brief.open_groups = Tally(), 0
+        self._unheard.clear()
 
     def apply(self, kind: str, entity: str, event: Any, at: float) -> None:
         """Something happened to a campaign."""
         brief = followed(self._briefs.get(entity), entity, event)
         if brief is not None:
             self._briefs[entity] = brief
+        if isinstance(event, Opened):
+            self._forget_over(event.at)
+
+    def _forget_over(self, now: float) -> None:
+        for campaign_id, brief in list(self._briefs.items()):
+            shown = campaign_id in self._topics or now - brief.ended_at <= SHOWN_S
+            if brief.over and not shown:
+                del self._briefs[campaign_id]

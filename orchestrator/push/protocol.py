@@ -17,6 +17,7 @@ from enum import Enum, auto
 import msgspec
 from msgspec import Raw
 
+from domain.bounds import OFFSET_MAX
 from domain.inbox import InboxMessage, InboxPage
 from orchestrator.push.frames import (
     AUTH_S,
@@ -318,8 +319,10 @@ class InboxSession(Session):
             return self.fail(
                 CloseCode.MALFORMED, "malformed", "Send a `device_id` of 1 to 128 characters."
             )
-        if frame.acked is not None and frame.acked < 0:
-            return self.fail(CloseCode.MALFORMED, "malformed", "Send `acked` of 0 or more.")
+        if frame.acked is not None and not 0 <= frame.acked <= OFFSET_MAX:
+            return self.fail(
+                CloseCode.MALFORMED, "malformed", "Send an `acked` that you were sent, or 0."
+            )
         self.device_id = frame.device_id
         self._resume = Register(frame.device_id, frame.acked, frame.epoch)
         return super()._on_auth(frame)

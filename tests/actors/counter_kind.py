@@ -54,6 +54,10 @@ class Explode(Command, tag="counter.explode.v1"):
     pass
 
 
+class Overflow(Command, tag="counter.overflow.v1"):
+    """Adds more than can be stored."""
+
+
 class Both(Struct, array_like=True, frozen=True, tag="counter.both.v1"):
     """A reply: the other counter's total and this one's."""
 
@@ -116,6 +120,8 @@ def decide(state: Count | None, command: object, context: Context) -> Decision |
             return Decision(reply=total)
         case Explode():
             raise ZeroDivisionError
+        case Overflow():
+            return Decision([Added(10**30)])
         case Wake():
             due = state is not None and state.remind_at <= context.now
             return Decision([Reminded(None)] if due else [])
@@ -145,7 +151,7 @@ def evolve(state: Count | None, event: Event) -> Count:
 COUNTER = Kind(
     name="counter",
     state=Count,
-    commands=Add | AddVia | SeeVia | Pay | Hint | RemindAt | Finish | Get | Explode,
+    commands=Add | AddVia | SeeVia | Pay | Hint | RemindAt | Finish | Get | Explode | Overflow,
     events=Added | Reminded | Finished | Answer,
     replies=int | Both | None,
     decide=decide,

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from actors.engine.kind import Wake
+from actors.order.campaigns import ASKING_S, HOLD_GRACE_S
 from domain import campaign, store
+from domain.customer import RecordOutcome
 from domain.errors import Refused
 from domain.order import commands
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, group_terms, order_id
@@ -13,6 +16,7 @@ from tests.fakes.order_world import START
 LADDER = {
     "kind": "ladder", "size": 2, "steps": (campaign.Step(3, 500), campaign.Step(4, 400)),
 }  # fmt: skip
+NEWCOMERS: dict[str, Any] = {"kind": "newcomers", "size": 3, "open_s": 3_000.0}
 
 
 def groups(rule: dict[str, Any] | None = None, **changes: Any) -> CampaignWorld:
@@ -244,6 +248,127 @@ def test_a_newcomer_who_did_not_pay_is_still_new() -> None:
     world.at(60)
     assert world.order_of(2).state == "cancelled"
     world.place(3, customer="c-new", group_id=first)
+
+
+def test_a_newcomer_has_one_seat_for_as_long_as_it_may_be_paid() -> None:
+    rule = NEWCOMERS | {"open_s": 9_000.0}
+    world = groups(rule, pay_s=3_600.0, ends_at=START + 20_000)
+    first = world.place(1).group_id
+    second = world.place(2).group_id
+    world.place(3, customer="c-new", group_id=first)
+    for seconds in (10, 1_000, 3_599):
+        world.at(seconds)
+        assert world.refusal(4, customer="c-new", group_id=second).code == "not-newcomer"
+    world.pay(3)
+    world.at(6_000)
+    third = world.place(5).group_id
+    assert world.refusal(4, customer="c-new", group_id=third).code == "not-newcomer"
+
+
+def test_a_seat_that_was_not_to_be_had_leaves_a_newcomer_free_to_join_another_group() -> None:
+    world = groups(NEWCOMERS | {"size": 2})
+    full = world.place(1).group_id
+    world.place(2, group_id=full)
+    other = world.place(3).group_id
+    assert world.refusal(4, customer="c-new", group_id=full).code == "group-full"
+    world.at(ASKING_S)
+    assert world.place(5, customer="c-new", group_id=other).state == "placed"
+
+
+def test_an_order_that_died_with_its_seat_does_not_hold_the_privilege_for_ever() -> None:
+    world = groups(NEWCOMERS, pay_s=60.0, ends_at=START + 20_000)
+    first = world.place(1).group_id
+    world.pay(1)
+    world.place(2, customer="c-new", group_id=first)
+    del world.states[f"order/{order_id(2)}"]
+    world.at(60 + HOLD_GRACE_S - 1)
+    assert world.refusal(3, customer="c-new", group_id=first).code == "not-newcomer"
+    world.at(60 + HOLD_GRACE_S)
+    world.place(3, customer="c-new", group_id=first)
+
+
+@pytest.mark.parametrize("late", ["refund", "head_of_new_group"])
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_late_payer_who_has_a_newcomers_seat_elsewhere_does_not_come_back(
+    late: str, paid: bool
+) -> None:
+    world = groups(NEWCOMERS | {"late": late}, pay_s=60.0)
+    first, second = (world.place(number).group_id for number in (1, 2))
+    for number in (1, 2):
+        world.pay(number)
+    world.place(3, customer="c-new", group_id=first)
+    world.start_payment(3)
+    world.at(100)
+    assert world.order_of(3).state == "cancelled"
+    world.place(4, customer="c-new", group_id=second)
+    if paid:
+        world.pay(4)
+    for _ in range(2):  # the provider tells it twice
+        world.capture(3)
+        world.run()
+    if not paid:
+        world.pay(4)
+    order = world.order_of(3)
+    assert world.order_of(4).group_id == second
+    assert parts(world, 4) == ["held"]
+    assert world.refunds(4) == 0
+    if late == "refund":
+        assert order.state == "cancelled"
+        assert world.refunds(3) == order.total
+        assert world.told(3) == ["payment-returned"]
+    else:
+        assert order.group_id not in (first, second), "anyone may open a group"
+        assert parts(world, 3) == ["held"]
+        assert world.refunds(3) == 0
+    assert len(world.campaign_state.groups[first].claims) == 1
+    world.check_at_rest()
+    world.at(3_600)
+    assert [world.refunds(n) for n in (3, 4)] == [world.order_of(n).total for n in (3, 4)]
+    world.check_at_rest()
+
+
+def test_a_late_payer_who_is_still_new_comes_back_and_is_new_nowhere_else() -> None:
+    world = groups(NEWCOMERS, pay_s=60.0)
+    first, second = (world.place(number).group_id for number in (1, 2))
+    for number in (1, 2):
+        world.pay(number)
+    world.place(3, customer="c-new", group_id=first)
+    world.start_payment(3)
+    world.at(60)  # the provider is asked once more
+    world.now += 20
+    world.ask(f"order/{order_id(3)}", Wake())
+    assert world.order_of(3).state == "cancelled"
+    void = [one for one in world.queue if isinstance(one[1].command, RecordOutcome)]
+    assert [one[1].command.outcome for one in void] == ["void", "expired"]
+    world.queue = [one for one in world.queue if one not in void]
+    world.run()
+    world.capture(3)
+    world.queue += void[:1]  # the word of the claim that expired is late
+    assert world.refusal(4, customer="c-new", group_id=second).code == "not-newcomer"
+    world.run()
+    world.queue += void  # ... or comes when all is done
+    world.run()
+    assert world.order_of(3).group_id == first
+    assert parts(world, 3) == ["held"]
+    assert world.refusal(4, customer="c-new", group_id=second).code == "not-newcomer"
+    world.at(3_000)  # the group fails: who bought nothing is still new
+    third = world.place(5).group_id
+    world.place(6, customer="c-new", group_id=third)
+
+
+def test_who_opened_a_newcomers_group_and_lost_the_seat_comes_back_only_as_a_newcomer() -> None:
+    for customer, state in (("c-new", "paid"), ("c-old", "cancelled")):
+        world = groups(NEWCOMERS, pay_s=60.0)
+        world.place(1, campaign_id="", customer="c-old")
+        world.pay(1)
+        group_id = world.place(2, customer=customer).group_id
+        world.start_payment(2)
+        world.place(3, group_id=group_id)
+        world.pay(3)
+        world.at(100)
+        world.pay(2)
+        assert world.order_of(2).state == state
+        world.check_at_rest()
 
 
 def test_a_ladder_closes_at_its_end_and_refunds_the_difference_once() -> None:

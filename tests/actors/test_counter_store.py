@@ -12,6 +12,7 @@ from domain.errors import Refused, Unavailable
 from domain.notice import Notify
 from domain.store.rules import CASH_SETTLED_S, CODE_LOCK_S, NEXT, WRONG_CODES_MAX
 from domain.store.state import CLOSED_KEPT
+from domain.wire import moment
 from tests.fakes.counter_world import START, World, shift, ticket
 
 F = "o1-1"
@@ -296,10 +297,21 @@ def test_the_customer_collects_with_the_code_and_the_exact_cash() -> None:
     world = collectable(cash_due=950)
     error = refused(world, store.Collect(F, "123456", 900))
     assert (error.code, error.extra["cash_due"]) == ("wrong-cash", 950)
-    for _ in range(2):
-        assert world.do("store/s1", store.Collect(F, " 123456 ", 950)).state == "collected"
+    assert world.do("store/s1", store.Collect(F, " 123456 ", 950)).state == "collected"
     (delivered,) = world.owed(order.RecordDelivered)
     assert (delivered.cash, delivered.rider_id) == (950, "")
+
+
+@pytest.mark.parametrize("code", ["123456", "000000"])
+def test_what_was_collected_is_refused_whatever_the_code_and_says_when(code: str) -> None:
+    world = collectable()
+    world.do("store/s1", store.Collect(F, "123456"))
+    when = f"{moment(world.now):%Y-%m-%d %H:%M:%S} UTC"
+    world.later(60)
+    error = refused(world, store.Collect(F, code))
+    assert (error.code, error.extra["state"]) == ("wrong-state", "collected")
+    assert f"collected already, at {when}" in error.detail
+    assert len(world.owed(order.RecordDelivered)) == 1
 
 
 def test_wrong_codes_lock_the_ticket_for_a_while_even_for_the_right_one() -> None:

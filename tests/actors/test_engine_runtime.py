@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from actors.engine import host, shell
 from actors.engine.codec import Registry
 from actors.engine.host import ANSWERS_FADE_S
+from actors.engine.kind import Context
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
-from actors.engine.ports import Append, Shard
+from actors.engine.ports import Append, Shard, Stored
 from domain.errors import Busy, Refused, Unavailable
 from tests.actors.counter_kind import (
     COUNTER,
@@ -21,6 +24,7 @@ from tests.actors.counter_kind import (
     Finish,
     Get,
     Hint,
+    Overflow,
     Pay,
     RemindAt,
 )
@@ -78,6 +82,13 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
         while not await condition():
             await asyncio.sleep(0.002)
+
+
+async def until_true(condition: Callable[[], bool]) -> None:
+    async def check() -> bool:
+        return condition()
+
+    await until(check)
 
 
 @pytest.fixture
@@ -311,6 +322,31 @@ async def test_finished_entities_leave_memory_and_come_back_when_addressed(world
     assert await world.ask(HERE, Add(7), "one") == 7, "even its answers are remembered"
 
 
+async def test_of_what_never_left_memory_the_cold_store_is_not_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.ask(HERE, Add(7), "one")
+    await world.ask(HERE, Finish(1_000.0), "two")
+    world.clock.advance(61.0)
+    await world.total(HERE)
+    await world.snapshot()
+    await world.restart()
+    asked: list[str] = []
+    load_cold = world.journal.load_cold
+
+    async def watched(shard: Shard, entity_ids: Sequence[str]) -> list[Stored]:
+        asked.extend(entity_ids)
+        return await load_cold(shard, entity_ids)
+
+    monkeypatch.setattr(world.journal, "load_cold", watched)
+    shells = [one for node in world.runtime.nodes.values() for one in node.shells.values()]
+    await until_true(lambda: not any(one.cold.may_hold("nobody") for one in shells))
+    assert await world.ask("somebody-new", Add(1), "three") == 1
+    assert asked == []
+    assert await world.ask(HERE, Add(7), "one") == 7, "what left before the restart is found"
+    assert asked == [HERE]
+
+
 async def test_events_after_a_return_from_the_cold_survive_a_crash(world: World) -> None:
     await world.ask(HERE, Add(7), "one")
     await world.ask(HERE, Finish(1_000.0), "two")
@@ -352,9 +388,33 @@ async def test_a_fenced_process_stops_and_answers_nothing(world: World) -> None:
 
 
 async def test_a_defect_in_a_rule_hurts_only_its_own_command(world: World) -> None:
-    with pytest.raises(Refused, match="internal-error"):
-        await world.ask(HERE, Explode(), "one")
+    for command, command_id in ((Explode(), "one"), (Overflow(), "many")):
+        with pytest.raises(Refused, match="internal-error"):
+            await world.ask(HERE, command, command_id)
     assert await world.ask(HERE, Add(2), "two") == 2
+
+
+async def test_what_a_receiver_fails_at_stays_owed_until_it_can_take_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "RESEND_FIRST_S", 0.01)
+    failed = asyncio.Event()
+
+    def decide(state: Any, command: Any, context: Context) -> Any:
+        if context.entity_id == THERE and isinstance(command, Add):
+            failed.set()
+            raise ZeroDivisionError
+        return COUNTER.decide(state, command, context)
+
+    hosts = [one.host for node in world.runtime.nodes.values() for one in node.shells.values()]
+    for each in hosts:
+        each.kind = replace(COUNTER, decide=decide)
+    await world.ask(HERE, Pay(THERE, 5), "pay")
+    async with asyncio.timeout(10):
+        await failed.wait()
+    for each in hosts:  # a release that can
+        each.kind = COUNTER
+    await world.eventually(THERE, 5)
 
 
 async def test_a_full_mailbox_answers_busy_at_once(

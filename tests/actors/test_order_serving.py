@@ -168,6 +168,19 @@ def test_cash_that_is_not_what_was_due_is_flagged_for_operations(cash: int) -> N
     assert world.order.state == "completed"
 
 
+@pytest.mark.parametrize("packed", [1, 0])
+def test_cash_for_units_that_were_not_in_the_parcel_is_flagged_however_late_that_is_told(
+    packed: int,
+) -> None:
+    world = through(cod_world(("cup", 2)), delivered(cash=2299))
+    for _ in range(2):
+        through(world, picked((1, packed)))
+    (flag,) = world.facts_of(order.PaymentFlagged)
+    assert (flag.provider, flag.amount) == ("cash", 2299)
+    assert world.order.state == "completed"
+    assert world.cell("s-1", "cup") == (8, 0)
+
+
 def test_an_order_refused_at_the_door_counts_against_cash_on_delivery() -> None:
     world = through(
         cod_world(("cup", 2)), progress("picked_up"),

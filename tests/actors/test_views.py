@@ -260,6 +260,35 @@ def test_the_grid_finds_exactly_the_stores_whose_zone_contains_the_address(
     assert found == {f"s-{n}" for n, (_, area) in enumerate(shops) if contains(area, position)}
 
 
+edges = st.sampled_from((0.0, 8.0, 179.9, -179.9))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    edges, st.lists(st.tuples(latitudes, st.floats(-0.3, 0.3), st.booleans()), max_size=12),
+    latitudes, st.floats(-0.2, 0.2),
+)  # fmt: skip
+def test_the_nearest_of_the_stores_without_load_is_found_in_the_grid(
+    edge: float, shops: list[tuple[float, float, bool]], lat: float, east: float
+) -> None:
+    def around(degrees: float) -> float:
+        return (edge + degrees + 180.0) % 360.0 - 180.0
+
+    position = Position(lat, around(east))
+    views = Views()
+    for number, (store_lat, store_east, has_milk) in enumerate(shops):
+        name, at = f"s-{number}", Position(store_lat, around(store_east))
+        put(views, profile(name, at, zones=(Zone("z", 1, Circle(at, 12_000.0), 1),)))
+        stock(views, name, milk=int(has_milk))
+    able = [c for c in views.candidates(position, (), NOW) if c.sellable["milk"]]
+    found = views.candidates(position, (), NOW).best_whole({"milk": 1})
+    if found is None:
+        assert not able
+    else:
+        nearest = min(candidate.distance_m for candidate in able)
+        assert found.distance_m == pytest.approx(nearest, rel=0.02, abs=1.0)
+
+
 @pytest.mark.parametrize(
     ("centre", "radius_m", "position"),
     [

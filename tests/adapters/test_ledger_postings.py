@@ -162,6 +162,21 @@ def test_a_short_pick_paid_in_cash_is_neither_due_nor_earned() -> None:
     }  # fmt: skip
 
 
+def test_a_short_pick_told_after_its_cash_was_taken_is_owed_until_the_flag_is_resolved() -> None:
+    tale = Tale("o1", [("s-1", 100, [(1000, 3)])], cod=True)
+    tale.delivered("o1-1", rider_id="r-1")
+    tale.picked("o1-1", (("o1/1", 1),))
+    assert balances(booked(tale)) == {
+        "rider_cash:r-1": 1100, "revenue:s-1": -667, "freight_revenue:s-1": -100,
+        "customer_receivable": -333,
+    }  # fmt: skip
+    resolved = order.FlagResolved("o1-1", "eve", "paid back at the till", 9.0)
+    tale.happened(resolved)
+    assert entry(booked(tale), "flag_resolved") == {
+        "cash_difference:r-1": -333, "customer_receivable": 333,
+    }  # fmt: skip
+
+
 def test_a_refund_before_delivery_comes_out_of_what_was_prepaid() -> None:
     tale = Tale("o1", [("s-1", 300, [(1000, 2)])])
     tale.paid()

@@ -209,6 +209,17 @@ def test_while_a_secret_is_rotated_both_are_accepted_and_no_third() -> None:
         provider.verify(body, {SIGNATURE_HEADER: sign(body, "third", 100.0)}, 100.0)
 
 
+@pytest.mark.parametrize("amount", [-1, 2**53 + 1, 10**20])
+def test_a_signed_event_of_an_impossible_amount_is_malformed(amount: int) -> None:
+    provider = SandboxProvider("http://x", "key", "secret")
+    body = (
+        b'{"id":"evt_1","occurred_at":"2026-01-01T00:00:00Z",'
+        b'"data":{"payment_id":"o1-p1","status":"captured","amount":%d,"currency":"EUR"}}' % amount
+    )
+    with pytest.raises(Refused, match="malformed-webhook"):
+        provider.verify(body, {SIGNATURE_HEADER: sign(body, "secret", 100.0)}, 100.0)
+
+
 def test_the_signature_is_the_documented_one() -> None:
     signature = sign(b'{"id":"evt_1"}', "secret", 1_760_000_000.25)
     assert signature == (

@@ -95,6 +95,30 @@ def test_what_is_pressed_without_a_network_is_sent_once_on_return(
     assert sum("arrive-at-store" in url for url in sent) == 1
 
 
+def test_a_second_window_takes_over_and_the_first_can_take_it_back(
+    house: House, device: Any, shot: Any
+) -> None:
+    shop = Shop(house)
+    first = shop.on_shift(device)
+    second = first.context.new_page()
+    second.goto(f"{house.url}/rider")
+    second.get_by_role("heading", name="Waiting for offers").wait_for()
+    first.get_by_role("button", name="Use this one").wait_for()
+    place = first.locator("footer button", has_text="End shift").bounding_box()
+    first.mouse.click(place["x"] + 9, place["y"] + 9)
+    assert first.get_by_role("dialog").count() == 0
+    assert violations(first) == []
+    shot(first, "rider-11-superseded")
+    shop.packed()
+    second.get_by_role("dialog").get_by_role("button", name="Accept").click()
+    action(second, "I am at the store").wait_for()
+    eventually(lambda: shop.rider()["parcels"])
+    first.get_by_role("button", name="Use this one").click()
+    action(first, "I am at the store").click()
+    eventually(lambda: [p["state"] for p in shop.rider()["parcels"]] == ["at_store"])
+    second.get_by_role("button", name="Use this one").wait_for()
+
+
 def test_a_parcel_that_cannot_be_delivered_goes_back_with_the_reason(
     house: House, device: Any, shot: Any
 ) -> None:

@@ -248,7 +248,7 @@ def test_a_reload_without_network_shows_what_the_device_holds_and_keeps_the_queu
     card(page, order_id).get_by_text("Not sent yet").wait_for()
     page.reload()
     column(page, "accepted").locator(f"[data-fulfilment^='{order_id}-']").wait_for()
-    page.locator("[data-banner=offline]").wait_for()
+    page.locator("[data-banner=offline]").get_by_text("Orders shown are as of").wait_for()
     shot(page, "tablet-11-reloaded-offline")
     page.context.set_offline(False)
     page.get_by_text("Live", exact=True).wait_for()
@@ -303,15 +303,31 @@ def test_two_tablets_of_a_store_show_the_same_and_one_act_is_seen_by_both(
 
 
 def test_a_second_window_takes_over_and_the_first_can_take_it_back(
-    house: House, device: Any
+    house: House, device: Any, shot: Any
 ) -> None:
     store_id = house.store()
     first = paired(house, device, store_id)
+    order_id = house.order(store_id)
+    card(first, order_id).locator(".cover").click()
+    first.get_by_role("dialog").wait_for()
     second = first.context.new_page()
     second.goto(f"{house.url}/tablet")
     second.get_by_text("Live", exact=True).wait_for()
+    first.get_by_role("button", name="Use it here").wait_for()
+    first.get_by_role("dialog").wait_for(state="detached")
+    # It still shows the order, and nothing on it can be pressed.
+    place = card(first, order_id).locator(".act button", has_text="Accept").bounding_box()
+    first.mouse.click(place["x"] + 9, place["y"] + 9)
+    assert column(first, "new").locator(".ticket").count() == 1
+    assert first.get_by_role("button", name="Pause", exact=True).is_disabled()
+    assert violations(first) == []
+    shot(first, "tablet-21-superseded")
+    card(second, order_id).get_by_role("button", name="Accept", exact=True).click()
+    column(second, "accepted").locator(".ticket").wait_for()
+    all_sent(second)
     first.get_by_role("button", name="Use it here").click()
     first.get_by_text("Live", exact=True).wait_for()
+    column(first, "accepted").locator(".ticket").wait_for()
     second.get_by_role("button", name="Use it here").wait_for()
 
 

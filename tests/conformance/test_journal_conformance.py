@@ -172,6 +172,19 @@ async def test_cold_entities_leave_the_snapshot_and_can_be_loaded(journal: Journ
     assert await journal.load_cold(SHARD, ["a", "never"]) == [Stored("a", 2, b"A2")]
 
 
+async def test_the_ids_of_cold_entities_are_told(journal: Journal) -> None:
+    written_: dict[Shard, set[str]] = {SHARD: {f"o{n}" for n in range(2_500)}, OTHER: {"s:cold:1"}}
+    for shard, ids in written_.items():
+        epoch = await written(journal, shard, 1)
+        cold = [Stored(entity_id, 1, b"A") for entity_id in ids]
+        await journal.write_snapshot(SnapshotWrite(shard, epoch, [], cold, 1))
+    found: dict[Shard, set[str]] = {}
+    async for shard, names in journal.cold_ids([SHARD, OTHER]):
+        found.setdefault(shard, set()).update(names)
+    assert found == written_
+    assert {shard async for shard, _ in journal.cold_ids([OTHER])} == {OTHER}
+
+
 async def test_records_are_trimmed_only_when_snapshotted_and_projected(journal: Journal) -> None:
     epoch = await written(journal, SHARD, 5)
     await journal.trim(SHARD)

@@ -407,6 +407,49 @@ async def test_goods_sold_for_an_order_that_was_not_delivered_are_a_difference(d
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("sold", [12, 13])
+async def test_what_was_oversold_is_explained_whatever_the_limit(desk: Desk, sold: int) -> None:
+    tale = Tale("o1", [("s-1", 0, [(900, sold)])])
+    tale.paid()
+    tale.picked("o1-1")
+    tale.delivered("o1-1")
+    tale.completed()
+    limit = ("inventory", "s-1", inventory.OversellSet("sku-1", 2))
+    await desk.project(tale, facts=[*opening_stock(10), limit])
+    (cell,) = [row for row in await desk.books.stock("s-1") if row["sku"] == "sku-1"]
+    assert cell["on_hand"] == 10 - sold
+    report = await desk.books.reconciliation()
+    assert report["differences"] == []
+    assert report["balanced"] is True
+
+
+async def test_below_zero_a_unit_that_no_document_took_is_a_difference(desk: Desk) -> None:
+    limit = ("inventory", "s-1", inventory.OversellSet("sku-1", 2))
+    await desk.project(a_sale(), facts=[*opening_stock(1), limit])
+    assert (await desk.books.reconciliation())["balanced"] is True
+    cells = tables.stock_balances
+    await desk.write(
+        update(cells).where(cells.c.store_id == "s-1", cells.c.sku == "sku-1").values(on_hand=-2)
+    )
+    differences = (await desk.books.reconciliation())["differences"]
+    found = {row["check"]: (row["expected"], row["found"]) for row in differences}
+    assert found.pop("stock on hand is explained") == (-1, -2)
+    assert set(found) == {"stock balances equal their documents"}
+
+
+async def test_a_lock_given_back_twice_is_a_difference(desk: Desk) -> None:
+    items = (inventory.LockItem("l", "sku-1", 4),)
+    facts = [
+        *opening_stock(),
+        ("inventory", "s-1", inventory.Locked("o1-1", "o1", items, 9.0)),
+        ("inventory", "s-1", inventory.Released("o1-1", items, "expired")),
+        ("inventory", "s-1", inventory.Released("o1-1", items, "expired")),
+    ]
+    await desk.project(facts=facts)
+    report = await desk.books.reconciliation()
+    assert [row["locked"] for row in report["differences"] if "locked" in row] == [-4]
+
+
 async def test_goods_delivered_that_no_store_sold_are_a_difference(desk: Desk) -> None:
     tale = a_sale()
     tale.facts = [fact for fact in tale.facts if fact[0] != "inventory"]

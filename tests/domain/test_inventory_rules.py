@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from actors.engine.kind import NEVER, Answered, Context, Decision, Send, Wake
 from actors.inventory import KIND
 from domain import history, inventory
+from domain.bounds import QUANTITY_MAX
 from domain.errors import Problem, Refused
 from domain.inventory.commands import LockItem, ReturnItem, StockItem
 from domain.inventory.events import AnomalyFound, LockConfirmed, Released, ReplenishmentSuggested
@@ -512,10 +513,24 @@ def test_the_reorder_point_covers_the_lead_time_at_the_service_level() -> None:
         inventory.SetSafety("milk", 1, service_level=1.0),
         inventory.SetSafety("milk", 1, lead_time_days=-1.0),
         inventory.SetSafety("milk", 1, order_quantity=-1),
+        inventory.SetSafety("milk", QUANTITY_MAX + 1),
+        inventory.SetSafety("milk", 10**400, daily_demand=1.0),
+        inventory.SetSafety("milk", 1, order_quantity=QUANTITY_MAX + 1),
+        inventory.SetSafety("milk", 1, daily_demand=float("nan")),
+        inventory.SetSafety("milk", 1, demand_deviation=float("inf")),
+        inventory.SetSafety("milk", 1, daily_demand=1e30),
+        inventory.SetSafety("milk", 1, lead_time_days=365.0, daily_demand=1e308),
+        inventory.SetSafety("milk", 1, daily_demand=float(QUANTITY_MAX)),
     ],
 )
 def test_a_wrong_model_is_refused(command: inventory.SetSafety) -> None:
     assert stocked().refused(command).code == "wrong-model"
+
+
+def test_a_reorder_point_may_be_as_high_as_the_units_of_one_item() -> None:
+    store = stocked()
+    store.do(inventory.SetSafety("milk", 0, daily_demand=float(QUANTITY_MAX)))
+    assert store.cell().reorder_point == QUANTITY_MAX
 
 
 def test_low_stock_raises_one_alert_and_one_suggestion_until_goods_came_in() -> None:

@@ -394,7 +394,7 @@ def sites(draw: st.DrawFn) -> Site:
 def test_the_fast_search_finds_what_the_rule_says(shops: list[Site]) -> None:
     reaches = sorted(
         (reach_of(site, zone) for site in shops for zone in site.store.zones),
-        key=lambda reach: reach[:3],
+        key=lambda reach: reach[:4],
     )
     around = Neighbourhood(reaches, HOME)
     candidates = list(around)

@@ -16,6 +16,7 @@ from actors import dispatch as dispatch_kind
 from actors import rider as rider_kind
 from actors import store as store_kind
 from actors.engine.kind import Answered, Ask, Context, Kind, Send, Wake
+from adapters.travel import StraightLine
 from domain import order, rider, store
 from domain.catalogue.model import StoreProfile
 from domain.errors import DoorstepError, Problem, Refused, error_of
@@ -25,7 +26,7 @@ from domain.store.rules import CASH_SETTLED_S
 KINDS: dict[str, Kind] = {
     "store": store_kind.KIND,
     "rider": rider_kind.KIND,
-    "dispatch": dispatch_kind.KIND,
+    "dispatch": dispatch_kind.make_kind(StraightLine()),
 }
 START = 1_700_000_000.0
 ZONE = "north"

@@ -24,6 +24,7 @@ from actors.engine.codec import Registry
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
 from actors.views import Views
+from adapters.travel import StraightLine
 from domain.errors import Refused
 from domain.message import Command
 from domain.notice import Notify
@@ -45,8 +46,8 @@ from tests.fakes.memory_journal import MemoryJournal
 __all__ = ["EngineWorld", "engine_world"]
 
 KINDS = (
-    campaign.KIND, catalogue.KIND, customer.KIND, dispatch.KIND, inventory.KIND, order.KIND,
-    rider.KIND, risk.KIND, store.KIND, waiting.KIND,
+    campaign.KIND, catalogue.KIND, customer.KIND, dispatch.make_kind(StraightLine()),
+    inventory.KIND, order.KIND, rider.KIND, risk.KIND, store.KIND, waiting.KIND,
 )  # fmt: skip
 
 

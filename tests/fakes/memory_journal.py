@@ -103,6 +103,11 @@ class MemoryJournal:
         cold = self.cold.get(shard, {})
         return [cold[entity] for entity in entity_ids if entity in cold]
 
+    async def cold_ids(self, shards: Sequence[Shard]) -> AsyncIterator[tuple[Shard, list[str]]]:
+        for shard in shards:
+            self._check()
+            yield shard, list(self.cold.get(shard, ()))
+
     async def write_snapshot(self, write: SnapshotWrite) -> None:
         self._check()
         if self.epochs.get(write.shard) != write.epoch:

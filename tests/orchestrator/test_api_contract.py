@@ -1,5 +1,6 @@
 """The OpenAPI document against the service: every route, body, example, problem and token."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +9,11 @@ import httpx
 import jsonschema
 import pytest
 
+from domain.bounds import OFFSET_MAX, TOTAL_MAX
 from orchestrator.api import examples, problems
 from orchestrator.api.access import NOT_BOUND_TO_OWNER, OPEN, ROLES_OF
 from orchestrator.auth import ROLES
+from orchestrator.models.order import AMOUNT_MAX
 from tests.fakes.api_world import ORDER_ID, PLACE, ApiWorld
 
 WORLD = ApiWorld()
@@ -193,6 +196,122 @@ def test_every_route_says_what_it_does_for_whom_and_under_which_tag() -> None:
         if f"{method} {path}" in guarded():
             assert operation["security"] == [{"bearer": []}]
             assert operation["x-roles"] == list(roles_of(f"{method} {path}"))
+
+
+def numbers_of(schema: dict[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every integer or number that a value of this schema may hold, and where. A schema within
+    itself, or one that lets anything through, is nothing that a caller's numbers can be seen in."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        assert f"<{name}>" not in at, at
+        yield from numbers_of(DOCUMENT["components"]["schemas"][name], f"{at}<{name}>")
+        return
+    kinds = [schema[word] for word in ("anyOf", "oneOf", "allOf") if word in schema]
+    assert kinds or {"type", "enum", "const"} & set(schema), f"{at} may be anything"
+    for one in (one for each in kinds for one in each):
+        yield from numbers_of(one, at)
+    types = schema.get("type", ())
+    if {"integer", "number"} & {types, *([] if isinstance(types, str) else types)}:
+        yield at, schema
+    for name, member in schema.get("properties", {}).items():
+        yield from numbers_of(member, f"{at}.{name}")
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            yield from numbers_of(schema[word], f"{at}[]")
+
+
+def numbers_of_callers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number in a body or parameter of every route."""
+    for method, path, operation in operations():
+        for parameter in operation.get("parameters", ()):
+            yield from numbers_of(parameter["schema"], f"{method} {path} ?{parameter['name']}")
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            yield from numbers_of(content["schema"], f"{method} {path} ")
+
+
+def test_every_number_that_a_caller_may_send_has_bounds_within_64_bits() -> None:
+    numbers = list(numbers_of_callers())
+    assert len(numbers) > 80
+    for at, schema in numbers:
+        if {"enum", "const"} & set(schema):
+            continue
+        highest = schema.get("maximum", schema.get("exclusiveMaximum"))
+        lowest = schema.get("minimum", schema.get("exclusiveMinimum"))
+        assert highest is not None, f"{at} has no maximum: see domain/bounds.py"
+        assert lowest is not None, f"{at} has no minimum"
+        assert -OFFSET_MAX <= lowest <= highest <= OFFSET_MAX, at
+
+
+BEYOND = [10**20, -(10**20), 10**400]
+
+
+def with_number(body: dict[str, Any], path: str, number: Any) -> dict[str, Any]:
+    """The body with another value at a dotted path."""
+    changed: dict[str, Any] = json.loads(json.dumps(body))
+    at: Any = changed
+    *way, last = path.split(".")
+    for name in way:
+        at = at[int(name)] if isinstance(at, list) else at.setdefault(name, {})
+    at[last] = number
+    return changed
+
+
+@pytest.mark.parametrize("number", BEYOND, ids=["10**20", "-10**20", "10**400"])
+@pytest.mark.parametrize(
+    ("route", "path"),
+    [
+        ("POST /v1/orders", "expected_total"),
+        ("POST /v1/orders", "lines.0.quantity"),
+        ("POST /v1/orders/{order_id}/refunds", "units.0.quantity"),
+        ("PUT /v1/skus/{sku}", "price"),
+        ("PUT /v1/skus/{sku}", "weight_g"),
+        ("PUT /v1/skus/{sku}", "volume_ml"),
+        ("PUT /v1/stores/{store_id}", "accept_s"),
+        ("PUT /v1/stores/{store_id}", "freight.included_m"),
+        ("PUT /v1/channels/{channel}", "quantity_max"),
+        ("PUT /v1/channels/{channel}", "parked_s"),
+        ("POST /v1/campaigns", "price"),
+        ("POST /v1/stores/{store_id}/stock/safety", "daily_demand"),
+        ("POST /v1/stores/{store_id}/stock/safety", "demand_deviation"),
+        ("POST /v1/stores/{store_id}/tickets/{fulfilment_id}/collect", "cash"),
+        ("POST /v1/stores/{store_id}/inbox/acknowledgements", "offset"),
+        ("POST /v1/riders/{rider_id}/inbox/acknowledgements", "offset"),
+    ],
+)
+async def test_a_number_beyond_64_bits_is_an_invalid_request_and_asks_nobody(
+    route: str, path: str, number: int
+) -> None:
+    method, address = route.split(" ")
+    example = operation_of(route)["requestBody"]["content"]["application/json"]["example"]
+    filled = re.sub(r"\{(\w+)\}", lambda match: PATH_VALUES[match[1]], address)
+    role = roles_of(route)[0]
+    before = len(WORLD.runtime.asked)
+    answer = await WORLD.call(
+        method, filled, role, SUBJECTS[role], key="beyond", json=with_number(example, path, number)
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(WORLD.runtime.asked) == before
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e30", "1e999"])
+async def test_a_float_is_finite(text: str) -> None:
+    body = f'{{"sku":"MILK","safety":1,"daily_demand":{text}}}'
+    answer = await WORLD.call(
+        "POST", "/v1/stores/s-1/stock/safety", "ops", "ana", key="float", content=body,
+        headers={"content-type": "application/json"},
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/stores/s-1/inbox", "/v1/riders/r-1/inbox"])
+async def test_an_offset_beyond_64_bits_in_a_query_is_an_invalid_request(path: str) -> None:
+    answer = await WORLD.call("GET", path, "ops", "ana", params={"after": 10**20})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), answer.text
+
+
+def test_the_documents_of_webhooks_have_the_bound_of_the_business() -> None:
+    assert AMOUNT_MAX == TOTAL_MAX
 
 
 def test_every_reference_in_the_document_exists() -> None:

@@ -184,6 +184,56 @@ async def test_a_short_is_refunded_and_only_what_is_unwanted_stays_in_stock(
         )  # fmt: skip
 
 
+async def test_a_pickup_code_is_good_once_and_a_repeat_gets_the_first_answer() -> None:
+    async with engine_world() as world:
+        await opened(world)
+        body = wish(payment="cod", delivery="pickup", store_id="s-1", address=None)
+        placed = (await world.call("POST", "/v1/orders", "channel", "app", body, "k-1")).json()
+        page = await until(
+            world, "/v1/stores/s-1/tickets", "store", "s-1", lambda shown: shown["items"]
+        )
+        at = f"/v1/stores/s-1/tickets/{page['items'][0]['fulfilment_id']}"
+        for act in ("accept", "picking", "ready"):
+            await world.call("POST", f"{at}/{act}", "store", "s-1", {}, act)
+        order_path = f"/v1/orders/{placed['order_id']}"
+        shown = (await world.call("GET", order_path, "channel", "app")).json()
+        given = {"code": shown["pickup_code"], "cash": placed["total"]}
+        first = await world.call("POST", f"{at}/collect", "store", "s-1", given, "c-1")
+        assert (first.status_code, first.json()["state"]) == (200, "collected"), first.text
+        again = await world.call("POST", f"{at}/collect", "store", "s-1", given, "c-1")
+        assert (again.status_code, again.json()) == (200, first.json())
+        for number, code in enumerate(("000000", shown["pickup_code"])):
+            body = {**given, "code": code}
+            refused = await world.call("POST", f"{at}/collect", "store", "s-1", body, f"d-{number}")
+            assert (refused.status_code, refused.json()["code"]) == (409, "wrong-state")
+            assert "collected already" in refused.json()["detail"]
+        await until(
+            world, order_path, "channel", "app", lambda order: order["state"] == "completed"
+        )
+
+
+async def test_beyond_the_bounds_nothing_is_stored_and_the_store_goes_on() -> None:
+    async with engine_world() as world:
+        await opened(world)
+        for path, body, code in (
+            ("safety", {"sku": "MILK", "safety": 1, "daily_demand": 1e30}, "invalid-request"),
+            ("safety", {"sku": "MILK", "safety": 1, "daily_demand": 1e7, "lead_time_days": 2.0},
+             "wrong-model"),
+        ):  # fmt: skip
+            answer = await world.call(
+                "POST", f"/v1/stores/s-1/stock/{path}", "ops", "ana", body, code
+            )
+            assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+        heavy = {"name": "Milk", "price": 990, "weight_g": 10**9, "volume_ml": 10**9}
+        assert (await world.call("PUT", "/v1/skus/MILK", "ops", "ana", heavy)).status_code == 200
+        await until(world, "/v1/skus/MILK", "ops", "ana", lambda sku: sku["weight_g"] == 10**9)
+        placed = await world.call(
+            "POST", "/v1/orders", "channel", "app", wish(5, payment="cod"), "k-1"
+        )
+        assert placed.status_code == 201, placed.text
+        await until(world, "/v1/stores/s-1/tickets", "store", "s-1", lambda shown: shown["items"])
+
+
 async def test_a_store_takes_the_cash_of_its_own_zones_riders_and_of_no_others() -> None:
     async with engine_world() as world:
         await opened(world)

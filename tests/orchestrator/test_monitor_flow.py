@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain import dispatch, inventory, order, rider, store
@@ -12,6 +13,7 @@ from domain.geo import Position
 from domain.inbox import InboxMessage
 from domain.order.state import evolve as evolve_order
 from domain.rider.commands import OfferedParcel
+from orchestrator import models
 from orchestrator.monitor.flow import Flow
 from orchestrator.monitor.orders import GRACE_S, READY_S
 from orchestrator.monitor.stores import OFFLINE_S
@@ -248,6 +250,15 @@ def test_with_several_gateways_a_tablet_is_offline_only_if_it_leaves_messages_un
     assert world.codes() == ["tablet-offline"]
 
 
+def test_with_several_gateways_a_store_does_not_tell_of_tablets_that_others_may_have() -> None:
+    for only_gateway, devices in ((True, 1), (False, msgspec.UNSET)):
+        world = World(only_gateway=only_gateway)
+        world.flow.presence("store/s-1", "d-1", True)
+        document = world.flow.document()
+        assert ("devices" in document["stores"]["s-1"]) is only_gateway
+        assert msgspec.convert(document, models.Monitor).stores["s-1"].devices == devices
+
+
 def parcel(parcel_id: str = "o1-1") -> rider.OfferedParcel:
     return rider.OfferedParcel(
         parcel_id, "o1", "s-1", "Corner", HERE, HERE, "", "", "", T, T, 0, "EUR"
@@ -359,6 +370,7 @@ def test_a_flow_loaded_from_states_counts_as_one_that_saw_all_events() -> None:
     fresh = World()
     for entity, state in states.items():
         fresh.flow.load("order", entity, state)
+    fresh.flow.loaded()
     for stages in ("orders", "parts"):
         counts = getattr(seen.flow.orders, stages).counts()
         loaded = getattr(fresh.flow.orders, stages).counts()

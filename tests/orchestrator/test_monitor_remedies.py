@@ -30,6 +30,7 @@ REMEDIES = {
     "payment-flagged": {"resolve"},
     "refund-refused": {"refund"},
     "negative-stock": {"count"},
+    "count-mismatch": {"count"},
     "rider-over-cash-limit": {"remit"},
     "tablet-offline": {"pause"},
     "risk-deny": {"block-customer", "block-device"},
@@ -47,6 +48,7 @@ FACTS: dict[str, dict[str, Any]] = {
     },
     "refund-refused": {"answer": "closed account"},
     "negative-stock": {"sellable": -2, "documents": ["d-1"]},
+    "count-mismatch": {"counted": 7, "difference": -3},
     "rider-over-cash-limit": {"cash": 1_500, "limit": 1_000, "currency": "USD"},
     "tablet-offline": {"tickets": 1},
     "risk-deny": {"channel": "app", "reasons": ["blocked-device"]},
@@ -117,6 +119,9 @@ def trouble(code: str, rider_id: str = "") -> Trouble:
         case "negative-stock":
             found = inventory.AnomalyFound("MILK", -2, ("d-1",))
             world.happen("inventory", "s-1", found)
+        case "count-mismatch":
+            counted = inventory.Counted("count:1", "MILK", 7, T - 60, -3, "store:s-1", at=T)
+            world.happen("inventory", "s-1", counted)
         case "rider-over-cash-limit":
             shift = rider.ShiftStarted("north", "bike", SHOP, 3, 1_000, None, T)
             cash = rider.ParcelDelivered(PART, ORDER_ID, 1_500, 1_500, 0, "USD", T)

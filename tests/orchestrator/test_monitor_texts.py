@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MONITOR = ROOT / "orchestrator" / "monitor"
 TEXTS = (ROOT / "web" / "src" / "monitor" / "texts.ts").read_text()
 FACTS_TS = (ROOT / "web" / "src" / "monitor" / "facts.ts").read_text()
+WORDS_TS = (ROOT / "web" / "src" / "shared" / "words.ts").read_text()
 DECISIONS = ("challenge", "deny")
 """What ``risk-…`` codes are made of."""
 
@@ -105,9 +106,9 @@ def test_a_fact_has_a_name_in_both_languages(fact: str) -> None:
 
 @pytest.mark.parametrize("word", sorted(WORDS))
 def test_a_reason_the_service_gives_by_itself_has_words_in_both_languages(word: str) -> None:
-    table = FACTS_TS.partition("const WORDS")[2].partition("\n};")[0]
+    table = WORDS_TS.partition("const WORDS")[2].partition("\n};")[0]
     said = re.search(rf'^  "?{re.escape(word)}"?: \["(.+)", "(.+)"\],$', table, re.MULTILINE)
-    assert said, f"web/src/monitor/facts.ts has no words for {word}"
+    assert said, f"web/src/shared/words.ts has no words for {word}"
     assert re.search(r"[\u4e00-\u9fff]", said[2])
 
 
@@ -116,7 +117,7 @@ def test_the_reasons_a_tablet_offers_are_known_in_the_language_they_were_given_i
     offered = re.findall(r'^    reason_(?!other)\w+: "(.+)",$', tablet, re.MULTILINE)
     assert len(offered) == 8
     for reason in offered:
-        assert re.search(rf'^  "{reason}": \[', FACTS_TS, re.MULTILINE), reason
+        assert re.search(rf'^  "{reason}": \[', WORDS_TS, re.MULTILINE), reason
 
 
 @pytest.mark.parametrize("remedy", sorted(REMEDIES))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from domain.bounds import OFFSET_MAX
 from domain.inbox import InboxMessage, InboxPage
 from orchestrator.push.frames import AUTH_S, FRAME_BYTES_MAX, CloseCode, after_close
 from orchestrator.push.outbox import Outbox
@@ -283,6 +284,8 @@ def test_a_connection_without_auth_is_closed_in_time() -> None:
         (auth(-1), CloseCode.MALFORMED),
         (auth(0, device_id=""), CloseCode.MALFORMED),
         (auth(0, device_id="d" * 129), CloseCode.MALFORMED),
+        (auth(OFFSET_MAX + 1), CloseCode.MALFORMED),
+        (auth(10**20), CloseCode.MALFORMED),
         (auth("1"), CloseCode.MALFORMED),  # type: ignore[arg-type]
         ("[" * 10_000, CloseCode.MALFORMED),
         (None, CloseCode.MALFORMED),

@@ -223,6 +223,21 @@ class Campaigns:
             return
         paid = [name for name in book.groups[claim.group_id].claims if book.claims[name].paid]
         self._must(len(paid) <= book.seats, f"{claim.group_id}: more members paid than seats")
+        seats = self._newcomers_seats(claim.customer_id)
+        self._must(len(seats) <= 1, f"{claim.customer_id} is a newcomer in {seats}")
+
+    def _newcomers_seats(self, customer_id: str) -> list[str]:
+        """Groups for newcomers in which a customer has a paid seat and did not open them."""
+        return [
+            claim.group_id
+            for book in self.books.values()
+            if book.terms.group is not None and book.terms.group.kind == "newcomers"
+            for claim in book.claims.values()
+            if claim.customer_id == customer_id
+            and claim.paid
+            and claim.state in ("open", *SOLD)
+            and book.groups[claim.group_id].order_id != claim.order_id
+        ]
 
     def _unclaimed(self, book: Book, event: campaign.Unclaimed) -> None:
         claim = book.claims[event.claim_id]

@@ -223,6 +223,12 @@ class FaultyJournal:
         await self._read()
         return await self.inner.load_cold(shard, entity_ids)
 
+    async def cold_ids(self, shards: Sequence[Shard]) -> AsyncIterator[tuple[Shard, list[str]]]:
+        for shard in shards:
+            await self._read()
+            async for found in self.inner.cold_ids([shard]):
+                yield found
+
     async def write_snapshot(self, write: SnapshotWrite) -> None:
         self._on_stage("before snapshot", write.shard)
         await self._read()

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from actors import customer as customers
 from actors.order import campaigns as campaign_orders
 from actors.order import owing, paying
 from actors.order.turn import Turn
 from domain import campaign
 from domain.campaign import quota, rules
+from domain.customer.events import NewcomerReserved
 from domain.order.events import Paid
 from tests.simulation.auditor import AuditFailed
 from tests.simulation.playing import quiet_engine
@@ -45,6 +47,15 @@ async def one_buys(stage: Stage) -> None:
 async def two_buy(stage: Stage) -> None:
     head = await stage.buy(1)
     await stage.buy(2, group_id=head.group_id)
+
+
+async def one_joins_twice(stage: Stage) -> None:
+    heads = [await stage.buy(number) for number in (1, 2)]
+    for number, head in zip((3, 4), heads, strict=True):
+        await stage.place(number, customer="k-9", group_id=head.group_id)
+        await stage.open_payment(number)
+    for number in (3, 4):
+        await stage.pay(number)
 
 
 def nothing(*_: Any, **__: Any) -> None:
@@ -89,6 +100,13 @@ def the_fall_of_a_price_is_kept(mp: pytest.MonkeyPatch) -> None:
     mp.setattr(campaign_orders, "refund_cuts", nothing)
 
 
+def everybody_is_new(mp: pytest.MonkeyPatch) -> None:
+    def check(_state: Any, order_id: str, until: float, _instead: str, now: float) -> Any:
+        return [NewcomerReserved(order_id, now, until)]
+
+    mp.setattr(customers, "check_newcomer", check)
+
+
 def the_end_gives_nothing_back(mp: pytest.MonkeyPatch) -> None:
     mp.setattr(quota, "end", nothing)
 
@@ -122,6 +140,8 @@ def a_group_of_one_forms(mp: pytest.MonkeyPatch) -> None:
          "as the price fell"),
         (the_end_gives_nothing_back, early_birds, flash_terms(), "left, not|it tells"),
         (a_group_of_one_forms, one_buys, group_terms(), "formed with 1 members"),
+        (everybody_is_new, one_joins_twice, group_terms({"kind": "newcomers", "size": 3}),
+         "k-9 is a newcomer in"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip

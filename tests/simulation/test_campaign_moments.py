@@ -136,6 +136,47 @@ def test_in_whatever_order_payments_arrive_no_group_has_more_members_than_seats(
         assert served == [1, order[0]], "the first to pay has the seat"
 
 
+@pytest.mark.parametrize("late", ["refund", "head_of_new_group"])
+def test_a_newcomer_whose_first_seat_expired_gets_one_seat_however_both_are_paid(
+    late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(stage: Stage) -> None:
+        heads = [await stage.buy(number) for number in (1, 2)]
+        await stage.place(3, customer="k-9", group_id=heads[0].group_id)
+        await stage.open_payment(3)
+
+        async def takes_another() -> None:
+            while isinstance(
+                await stage.try_to_place(4, customer="k-9", group_id=heads[1].group_id), Problem
+            ):
+                if stage.auditor.orders[order_id(3)].state == "paid":
+                    return
+                await asyncio.sleep(0.02)
+            await stage.open_payment(4)
+            await stage.pay(4)
+
+        async def pays_late() -> None:
+            while stage.auditor.orders[order_id(3)].state == "placed":
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05 * (stage.seed % 4))
+            await stage.pay(3)
+
+        await asyncio.gather(takes_another(), pays_late())
+
+    terms = group_terms(
+        {"kind": "newcomers", "late": late, "open_s": 80.0}, quota=CUPS, ends_at=120.0
+    )
+    winners = set()
+    for seed in range(8):
+        stage = perform(script, terms, monkeypatch, seed=seed, weather=jittery())
+        groups = stage.auditor.campaigns.books[CAMPAIGN].groups
+        formed = [group for group in groups.values() if group.outcome == "formed"]
+        assert len(formed) == 1, "the newcomer makes one group full, never two"
+        winners.add(stage.served(1))
+        assert stage.served(2) != stage.served(1)
+    assert winners == {True, False}, "the seeds should differ in which seat it is"
+
+
 def test_of_two_full_groups_that_pay_at_one_instant_one_gets_the_last_units(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,6 @@
 import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
+import { openDB } from "idb";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ApiProblem, Unreachable } from "../src/shared/api";
 import { openDevice } from "../src/shared/db";
@@ -32,9 +33,9 @@ beforeEach(() => {
   globalThis.indexedDB = new IDBFactory();
 });
 
-async function made(api: FakeApi, listener: QueueListener = {}) {
+async function made(api: FakeApi, listener: QueueListener = {}, now = () => 5) {
   const db = await openDevice("test");
-  const queue = new ActionQueue(db, api, listener, () => 5, () => 1);
+  const queue = new ActionQueue(db, api, listener, now, () => 1);
   await queue.load();
   return { db, queue };
 }
@@ -136,5 +137,64 @@ describe("the queue of actions", () => {
     await queue.settled();
     expect(told).toBe(1);
     expect(queue.waiting.length).toBe(1);
+  });
+});
+
+describe("two windows of one device", () => {
+  const kinds = (queue: ActionQueue) => queue.waiting.map((one) => one.kind);
+
+  it("keep both what was pressed in each, and forget only what was answered", async () => {
+    const api = new FakeApi();
+    const [first, second] = [await made(api), await made(api)];
+    await first.queue.add(wish("a", "accept"));
+    await second.queue.add(wish("b", "accept"));
+    first.queue.open();
+    await first.queue.settled();
+    expect(api.sent.map((one) => one.path)).toEqual(["/a/accept"]);
+    const later = await made(api);
+    expect(later.queue.waiting.map((one) => one.lane)).toEqual(["b"]);
+  });
+
+  it("send in the order of pressing, whichever window it was in", async () => {
+    const api = new FakeApi();
+    let now = 1;
+    const [first, second] = [await made(api, {}, () => now), await made(api, {}, () => now)];
+    await second.queue.add(wish("a", "accept"));
+    now = 2;
+    await first.queue.add(wish("a", "picking"));
+    await first.queue.add(wish("a", "ready"));
+    now = 3;
+    await second.queue.add(wish("a", "hand-over"));
+    await first.queue.load();
+    expect(kinds(first.queue)).toEqual(["accept", "picking", "ready", "hand-over"]);
+  });
+
+  it("leave the order as it was when the clock is set back", async () => {
+    const api = new FakeApi();
+    let now = 10;
+    const { queue } = await made(api, {}, () => now);
+    await queue.add(wish("a", "accept"));
+    now = 4;
+    await queue.add(wish("a", "picking"));
+    expect(kinds((await made(api)).queue)).toEqual(["accept", "picking"]);
+  });
+});
+
+describe("the database of a device", () => {
+  it("carries over what was stored by number", async () => {
+    const old = await openDB("doorstep-test", 1, {
+      upgrade(db) {
+        db.createObjectStore("facts");
+        db.createObjectStore("items");
+        db.createObjectStore("actions", { keyPath: "seq" }).createIndex("key", "key", { unique: true });
+      },
+    });
+    await old.put("facts", "tablet-1", "device_id");
+    await old.put("actions", { ...wish("a", "accept"), key: "k1", seq: 7, at: 1 });
+    old.close();
+    const { db, queue } = await made(new FakeApi());
+    expect(await db.get("facts", "device_id")).toBe("tablet-1");
+    expect(queue.waiting.map((one) => one.key)).toEqual(["k1"]);
+    expect((await queue.add(wish("a", "picking"))).seq).toBe(8);
   });
 });

@@ -64,7 +64,12 @@ class MemoryStore implements InboxStore {
   snapshots: number[] = [];
   gate: Promise<void> = Promise.resolve();
   fail = false;
+  /** How often it was told that it has everything. */
+  currents = 0;
 
+  current(): void {
+    this.currents += 1;
+  }
   async position(): Promise<Position | null> {
     return this.at;
   }
@@ -214,6 +219,26 @@ describe("an inbox client", () => {
     expect(store.events).toEqual([1]);
   });
 
+  it("says with every frame that everything is stored, but not before it has caught up", async () => {
+    const store = new MemoryStore();
+    store.at = { epoch: "e1", offset: 0 };
+    const { client, opened } = world(store);
+    client.start();
+    const socket = await opened();
+    socket.say(HELLO, event(1), event(2));
+    await settle();
+    expect(store.currents).toBe(0);
+    for (const frame of [{ frame: "caught_up", head: 2 }, { frame: "heartbeat", head: 2 }, event(3)]) {
+      const before = store.currents;
+      socket.say(frame);
+      await settle();
+      expect(store.currents).toBe(before + 1);
+    }
+    socket.end(1006);
+    await settle();
+    expect(store.currents).toBe(3);
+  });
+
   it("comes back by itself after a resumable close, with longer pauses", async () => {
     const { client, sockets, timers, opened, statuses } = world();
     client.start();
@@ -313,6 +338,18 @@ describe("where no WebSocket gets through", () => {
     expect(store.at).toEqual({ epoch: "e1", offset: 6 });
     expect(http.acknowledged).toEqual([4, 6]);
     expect(statuses.at(-1)).toBe("polling");
+  });
+
+  it("says with every look that everything is stored, and not of one that failed", async () => {
+    const { http, store, timers } = await blocked();
+    expect(store.currents).toBe(1);
+    timers.pass(1_000);
+    await settle();
+    expect(store.currents).toBe(2);
+    http.failure = new Unreachable();
+    timers.pass(1_000);
+    await settle();
+    expect(store.currents).toBe(2);
   });
 
   it("tries the socket all the while, and goes back to it for good when it opens", async () => {

@@ -15,7 +15,10 @@ export interface RunStop {
 export type Remedy = Omit<Documents["Remedy"], "body"> & { body: Readonly<Record<string, unknown>> };
 export type Anomaly = Omit<Documents["Anomaly"], "remedies"> & { remedies: Remedy[] };
 export type Rider = Omit<Documents["RiderFlow"], "run"> & { run: Record<string, RunStop> };
-export type Monitor = Omit<Documents["Monitor"], "riders" | "anomalies"> & {
+/** Without `devices` when the service does not know how many are connected. */
+export type StoreFlow = Omit<Documents["StoreFlow"], "devices"> & { devices?: number | null };
+export type Monitor = Omit<Documents["Monitor"], "stores" | "riders" | "anomalies"> & {
+  stores: Record<string, StoreFlow>;
   riders: Record<string, Rider>;
   anomalies: Record<string, Anomaly>;
 };
@@ -113,9 +116,18 @@ export async function loadStores(api: Api): Promise<Map<string, Store>> {
   return found;
 }
 
+/** Whether orders wait at a store and, as far as is known, no tablet shows them. */
+export function isDeaf({ open, devices }: Pick<StoreFlow, "open" | "devices">): boolean {
+  return open > 0 && devices === 0;
+}
+
 /** How bad an anomaly is: 0 money or stock is wrong, 1 somebody waits, 2 look at it. */
 export function severity(code: string): 0 | 1 | 2 {
-  if (["payment-flagged", "refund-refused", "negative-stock", "rider-over-cash-limit"].includes(code)) return 0;
+  const moneyOrGoods = [
+    "payment-flagged", "payment-without-order", "refund-refused", "negative-stock", "count-mismatch",
+    "rider-over-cash-limit",
+  ];
+  if (moneyOrGoods.includes(code)) return 0;
   const waiting = [
     "parked", "stuck-order", "stuck-fulfilment", "uncollected", "cash-over-limits", "tablet-offline", "quota-refused",
   ];

@@ -2,7 +2,7 @@
 import { tell } from "@shared/announce";
 import { type Api, type ApiProblem, segment } from "@shared/api";
 import { ServiceClock } from "@shared/clock";
-import { type DeviceDb, deviceId, forgetSubject, openDevice, type Position as Stored } from "@shared/db";
+import { deviceId, forgetSubject, openDevice, type Position as Stored } from "@shared/db";
 import { money } from "@shared/format";
 import { locale } from "@shared/i18n";
 import { inboxOverHttp } from "@shared/inbox";
@@ -24,10 +24,13 @@ export interface RiderDevice {
   shown: ComputedRef<Snapshot>;
   waiting: ShallowRef<readonly StoredAction[]>;
   status: Ref<SocketStatus>;
+  /** Why the connection was refused, while `stopped`. */
+  trouble: Ref<string>;
   known: Ref<boolean>;
   isWaiting(lane: string): boolean;
   press(wish: Wish): Promise<void>;
-  takeOver(): void;
+  /** Connect again, with what another window has stored meanwhile. */
+  takeOver(): Promise<void>;
   /** Forget everything of this rider on the phone. */
   forget(): Promise<void>;
   stop(): void;
@@ -46,12 +49,14 @@ export async function openRider(
   const id = await deviceId(db, "rider");
 
   const clock = new ServiceClock();
-  const kept = (await db.get("facts", "document")) as Snapshot | undefined;
-  const document = shallowRef<Snapshot>(kept ?? emptyDocument(riderId));
-  const known = ref(kept !== undefined);
+  const document = shallowRef<Snapshot>(emptyDocument(riderId));
+  /** Of `document`: another window may have stored a later one since. */
+  let position: Stored | null = null;
+  const known = ref(false);
   const waiting = shallowRef<readonly StoredAction[]>([]);
   const answered = shallowRef<readonly Pressed[]>([]);
   const status = ref<SocketStatus>("connecting");
+  const trouble = ref("");
 
   const queue = new ActionQueue(
     db,
@@ -77,20 +82,32 @@ export async function openRider(
   const client = new InboxClient(
     {
       path: `/v1/riders/${segment(riderId)}/socket`,
-      onStatus: (now) => {
+      onStatus: (now, why) => {
         status.value = now;
+        trouble.value = why?.detail ?? "";
         if (now === "live" || now === "polling") {
           queue.open();
           void clock.synchronise(api).catch(() => undefined);
-        } else if (now === "offline") queue.close();
+        } else if (now === "superseded") queue.open(); // what was pressed in this window still goes out
+        else if (now === "offline" || now === "stopped") queue.close();
         else if (now === "signed-out") signedOut();
       },
       reauthenticate,
     },
     id,
-    { position: () => stored(db), write },
+    { position: async () => position, write },
     inboxOverHttp(api, `/v1/riders/${segment(riderId)}`, id),
   );
+
+  /** What an earlier life of the page or another window stored. */
+  async function load(): Promise<void> {
+    const facts = db.transaction("facts").store;
+    const [kept, at] = await Promise.all([facts.get("document"), facts.get("position")]);
+    if (kept !== undefined) document.value = kept as Snapshot;
+    known.value = kept !== undefined;
+    position = (at as Stored | undefined) ?? null;
+    await queue.load();
+  }
 
   async function write(batch: Batch): Promise<void> {
     const heard: News[] = [];
@@ -104,12 +121,13 @@ export async function openRider(
     await Promise.all([work.store.put(next, "document"), work.store.put(batch.position, "position"), work.done]);
     const before = document.value;
     document.value = next;
+    position = batch.position;
     known.value = true;
     if (batch.snapshot || batch.events.some((event) => event.type === "run.changed")) answered.value = [];
     for (const news of heard) sayNews(news, before, next);
   }
 
-  await queue.load();
+  await load();
   client.start();
   void clock.synchronise(api).catch(() => undefined);
   const unfollow = followDevice(client);
@@ -123,10 +141,11 @@ export async function openRider(
     shown,
     waiting,
     status,
+    trouble,
     known,
     isWaiting: (lane) => waiting.value.some((one) => one.lane === lane),
     press: async (wish) => void (await queue.add(wish)),
-    takeOver: () => client.start(),
+    takeOver: () => load().then(() => client.start()),
     forget: async () => {
       client.stop();
       await forgetSubject(db);
@@ -139,10 +158,6 @@ export async function openRider(
       db.close();
     },
   };
-}
-
-async function stored(db: DeviceDb): Promise<Stored | null> {
-  return ((await db.get("facts", "position")) as Stored | undefined) ?? null;
 }
 
 function sayNews(news: News, before: Snapshot, after: Snapshot): void {

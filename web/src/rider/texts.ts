@@ -20,6 +20,7 @@ export const t = texts(
     offlineWaiting: ({ n }) => `${plural(n, "action")} waiting to be sent.`,
     superseded: "This rider page was opened in another window. This one no longer receives anything.",
     takeOver: "Use this one",
+    stopped: "The connection was refused: {detail}",
     sending: "Sending…",
     waiting: "Waiting to be sent",
 
@@ -168,6 +169,7 @@ export const t = texts(
     offlineWaiting: "{n} 项操作等待发送。",
     superseded: "骑手页面已在其他窗口打开，此窗口不再接收消息。",
     takeOver: "使用此窗口",
+    stopped: "连接被拒绝：{detail}",
     sending: "发送中…",
     waiting: "等待发送",
 

@@ -11,7 +11,7 @@ export interface Position {
 export interface StoredAction {
   /** Its Idempotency-Key. */
   key: string;
-  /** Order of pressing; ascending. */
+  /** Order of pressing within one life of a page; after `at`, which orders those of all. */
   seq: number;
   /** Actions of one lane go out one after the other, in order. */
   lane: string;
@@ -28,18 +28,24 @@ export interface StoredAction {
 interface DeviceSchema extends DBSchema {
   facts: { key: string; value: unknown };
   items: { key: string; value: unknown };
-  actions: { key: number; value: StoredAction; indexes: { key: string } };
+  actions: { key: string; value: StoredAction };
 }
 
 export type DeviceDb = IDBPDatabase<DeviceSchema>;
 
 /** The device's database for one page ("tablet", "rider"). */
 export function openDevice(page: string): Promise<DeviceDb> {
-  return openDB<DeviceSchema>(`doorstep-${page}`, 1, {
-    upgrade(db) {
-      db.createObjectStore("facts");
-      db.createObjectStore("items");
-      db.createObjectStore("actions", { keyPath: "seq" }).createIndex("key", "key", { unique: true });
+  return openDB<DeviceSchema>(`doorstep-${page}`, 2, {
+    async upgrade(db, from, _to, work) {
+      if (from < 1) {
+        db.createObjectStore("facts");
+        db.createObjectStore("items");
+      }
+      // They were kept by `seq`, which two windows of one device both count.
+      const kept = from < 1 ? [] : await work.objectStore("actions").getAll();
+      if (from === 1) db.deleteObjectStore("actions");
+      const actions = db.createObjectStore("actions", { keyPath: "key" });
+      await Promise.all(kept.map((action) => actions.put(action)));
     },
   });
 }
@@ -61,6 +67,7 @@ export async function forgetSubject(db: DeviceDb): Promise<void> {
     work.objectStore("facts").delete("position"),
     work.objectStore("facts").delete("subject"),
     work.objectStore("facts").delete("document"),
+    work.objectStore("facts").delete("heard_at"),
     work.objectStore("items").clear(),
     work.objectStore("actions").clear(),
     work.done,

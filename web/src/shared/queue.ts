@@ -45,10 +45,11 @@ export class ActionQueue {
     return this.#waiting;
   }
 
-  /** Take up what an earlier life of the page left behind. Sends nothing yet: see `open`. */
+  /** Take up what an earlier life of the page or another window left behind. Sends nothing yet: see
+   * `open`. */
   async load(): Promise<void> {
-    this.#waiting = await this.db.getAll("actions");
-    this.#seq = this.#waiting.at(-1)?.seq ?? 0;
+    this.#waiting = (await this.db.getAll("actions")).sort(byPressing);
+    this.#seq = Math.max(this.#seq, ...this.#waiting.map((one) => one.seq));
     for (const action of this.#waiting) this.#late.add(action.key);
     this.listener.onChange?.(this.#waiting);
   }
@@ -73,7 +74,9 @@ export class ActionQueue {
   /** Resolves when the action is stored; its answer comes to the listener. */
   async add(wish: Wish): Promise<StoredAction> {
     this.#seq += 1;
-    const action: StoredAction = { ...wish, key: newKey(), seq: this.#seq, at: this.now() };
+    // A clock that was set back must not change the order.
+    const at = Math.max(this.now(), this.#waiting.at(-1)?.at ?? 0);
+    const action: StoredAction = { ...wish, key: newKey(), seq: this.#seq, at };
     if (!this.#open) this.#late.add(action.key);
     const replaced = this.#waiting.filter(
       (one) =>
@@ -86,7 +89,7 @@ export class ActionQueue {
     this.listener.onChange?.(this.#waiting);
     const work = this.db.transaction("actions", "readwrite", { durability: "strict" });
     await Promise.all([
-      ...replaced.map((one) => work.store.delete(one.seq)),
+      ...replaced.map((one) => work.store.delete(one.key)),
       work.store.put(structuredClone(action)),
       work.done,
     ]);
@@ -169,8 +172,12 @@ export class ActionQueue {
     const keys = new Set(actions.map((one) => one.key));
     this.#waiting = this.#waiting.filter((one) => !keys.has(one.key));
     const work = this.db.transaction("actions", "readwrite");
-    await Promise.all([...actions.map((one) => work.store.delete(one.seq)), work.done]);
+    await Promise.all([...actions.map((one) => work.store.delete(one.key)), work.done]);
     for (const key of keys) this.#late.delete(key);
     this.listener.onChange?.(this.#waiting);
   }
+}
+
+function byPressing(one: StoredAction, other: StoredAction): number {
+  return one.at - other.at || one.seq - other.seq;
 }

@@ -63,6 +63,8 @@ export interface InboxStore {
   position(): Promise<Position | null>;
   /** Resolves when the batch is safe on the device, whole or not at all. */
   write(batch: Batch): Promise<void>;
+  /** Everything up to this moment is stored: told again and again, with every sign of life. */
+  current?(): void;
 }
 
 const PAUSE_MS_MIN = 300;
@@ -386,6 +388,7 @@ export class InboxClient extends Client {
     // What comes over the socket and what comes over HTTP is stored one after the other.
     if (!valid() || this.#pumping) return;
     const stored = await this.#exclusively(() => this.#keep(page, before));
+    if (valid() && (stored ?? before)?.offset === page.head) this.store.current?.();
     if (stored && valid()) await http.acknowledge(stored.offset);
   }
 
@@ -485,6 +488,7 @@ export class InboxClient extends Client {
     }
     if (beat) this.nudge();
     if (live) this.caughtUp();
+    if (this.status === "live") this.store.current?.();
     return true;
   }
 }

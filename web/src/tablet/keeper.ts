@@ -1,6 +1,7 @@
 /** The tablet's state on the device: written with its inbox position, whole or not at all. */
 import type { DeviceDb, Position } from "@shared/db";
 import type { Batch, InboxStore } from "@shared/socket";
+import { ref } from "vue";
 import { emptyState, type Finished, fold, type Notice, type TabletState, type Ticket } from "./state";
 
 interface Document {
@@ -11,19 +12,28 @@ interface Document {
   notices: Notice[];
 }
 
+const HEARD_EVERY_MS = 10_000;
+
 export class Keeper implements InboxStore {
   state: TabletState = emptyState();
+  /** Service time up to which everything is stored, epoch milliseconds; 0: not known. */
+  readonly heardAt = ref(0);
+  #heardAtStored = 0;
+  #position: Position | null = null;
 
   constructor(
     private readonly db: DeviceDb,
     private readonly onChange: (state: TabletState, arrived: Ticket[]) => void,
+    private readonly now: () => number,
   ) {}
 
-  /** What an earlier life of the page stored. */
+  /** What an earlier life of the page or another window stored. */
   async load(): Promise<void> {
     const work = this.db.transaction(["facts", "items"]);
-    const [document, keys, values] = await Promise.all([
+    const [document, position, heardAt, keys, values] = await Promise.all([
       work.objectStore("facts").get("document") as Promise<Document | undefined>,
+      work.objectStore("facts").get("position") as Promise<Position | undefined>,
+      work.objectStore("facts").get("heard_at") as Promise<number | undefined>,
       work.objectStore("items").getAllKeys(),
       work.objectStore("items").getAll(),
     ]);
@@ -33,11 +43,22 @@ export class Keeper implements InboxStore {
       else if (key.startsWith("f:")) state.finished.set(key.slice(2), values[index] as Finished);
     });
     this.state = state;
+    this.#position = position ?? null;
+    this.heardAt.value = this.#heardAtStored = heardAt ?? 0;
     this.onChange(state, []);
   }
 
+  /** Of `state`: another window may have stored a later one since. */
   async position(): Promise<Position | null> {
-    return ((await this.db.get("facts", "position")) as Position | undefined) ?? null;
+    return this.#position;
+  }
+
+  current(): void {
+    this.heardAt.value = this.now();
+    // Not every second: after a reload it may be told a little too old, never too new.
+    if (Math.abs(this.heardAt.value - this.#heardAtStored) < HEARD_EVERY_MS) return;
+    this.#heardAtStored = this.heardAt.value;
+    void this.db.put("facts", this.#heardAtStored, "heard_at").catch(() => undefined);
   }
 
   async write(batch: Batch): Promise<void> {
@@ -48,6 +69,7 @@ export class Keeper implements InboxStore {
     this.onChange(state, arrived);
     try {
       await this.#store(before, state, batch.position);
+      this.#position = batch.position;
     } catch (error) {
       await this.load();
       throw error;

@@ -26,6 +26,9 @@ export interface Refusal {
 
 export type Tablet = Awaited<ReturnType<typeof openTablet>>;
 
+/** While one of these, the service can be reached, and what was pressed is on its way. */
+export const SENDING: readonly SocketStatus[] = ["live", "catching-up", "polling", "superseded"];
+
 /** Open the store's tablet from what the device holds; then connect and keep up. */
 export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSignedOut: () => void) {
   const clock = new ServiceClock();
@@ -34,19 +37,22 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
   const actions = shallowRef<readonly StoredAction[]>([]);
   const status = ref<SocketStatus>("connecting");
   const trouble = ref("");
-  const heardAt = ref(0);
   const query = ref("");
   const profile = shallowRef<Profile>(await keptProfile(db, storeId));
   const refusals = reactive(new Map<string, Refusal>());
   const gone = reactive(new Set<string>());
 
-  const keeper = new Keeper(db, (now, arrived) => {
-    state.value = now;
-    for (const id of gone) if (!now.tickets.has(id)) gone.delete(id);
-    const fresh = arrived.filter((ticket) => ticket.progress.state === "new");
-    // The board calls out by itself (column, sound, live region); the device may also shake.
-    if (fresh.length > 0) navigator.vibrate?.([120, 80, 120]);
-  });
+  const keeper = new Keeper(
+    db,
+    (now, arrived) => {
+      state.value = now;
+      for (const id of gone) if (!now.tickets.has(id)) gone.delete(id);
+      const fresh = arrived.filter((ticket) => ticket.progress.state === "new");
+      // The board calls out by itself (column, sound, live region); the device may also shake.
+      if (fresh.length > 0) navigator.vibrate?.([120, 80, 120]);
+    },
+    () => clock.now(),
+  );
 
   const queue = new ActionQueue(
     db,
@@ -70,8 +76,8 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
       onStatus: (now, why) => {
         status.value = now;
         trouble.value = why?.detail ?? "";
-        if (now === "live" || now === "polling") heardAt.value = clock.now();
-        if (now === "live" || now === "catching-up" || now === "polling") queue.open();
+        // Another window works when superseded; what was pressed in this one still goes out.
+        if (SENDING.includes(now)) queue.open();
         else queue.close();
         if (now === "catching-up" || now === "polling") void clock.synchronise(api).catch(() => undefined);
         if (now === "live" || now === "polling") void readProfile().catch(() => undefined);
@@ -147,7 +153,8 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
   const escalated = computed(() => unanswered.value.some((one) => one.progress.escalation > 0));
 
   watch(
-    [() => unanswered.value.length, escalated, soundOn],
+    // When superseded, the other window rings.
+    [() => (status.value === "superseded" ? 0 : unanswered.value.length), escalated, soundOn],
     ([count, urgent]) => {
       ring(count, urgent);
       document.title = count > 0 ? `(${count}) ${t("page")}` : `${profile.value.name} · Doorstep`;
@@ -164,17 +171,22 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
     return queue.add({ lane: id, kind, method: "POST", path: path(id, kind), body: sent, about });
   }
 
+  async function load(): Promise<void> {
+    await keeper.load();
+    await queue.load();
+  }
+
   const stops = [followDevice(inbox), clock.tick()];
-  await keeper.load();
-  await queue.load();
+  await load();
   await clock.synchronise(api).catch(() => undefined);
   inbox.start();
 
   return {
-    api, clock, device, storeId, profile, state, status, trouble, heardAt, actions, query,
+    api, clock, device, storeId, profile, state, status, trouble, heardAt: keeper.heardAt, actions, query,
     columns, all, unanswered, escalated, refusals,
     dismiss: (id: string) => keeper.dismiss(id),
-    reconnect: () => inbox.start(),
+    /** Connect again, with what another window has stored meanwhile. */
+    reconnect: () => load().then(() => inbox.start()),
     accept: (id: string, prepS: number | null = null) =>
       act(id, "accept", prepS === null ? {} : { prep_s: prepS }),
     reject: (id: string, reason: string) => act(id, "reject", { reason }),

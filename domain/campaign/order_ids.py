@@ -1,0 +1,49 @@
+"""Which orders may have a claim at a campaign, remembered in a few bytes each."""
+
+from msgspec import Struct, field
+
+__all__ = ["OrderIds"]
+
+BITS = 16
+"""For each id, two of them set: of 70 strangers one is taken for known (a Bloom filter)."""
+IDS_MIN, IDS_MAX = 1 << 10, 1 << 17
+"""What the first layer takes, at least and at most."""
+
+
+class OrderIds(Struct, gc=False):
+    """A set that only grows, for as many ids as come: ``expected`` says about how many. It may take
+    an id for known that is not (so that somebody is asked in vain), never the other way round. Of
+    this process alone: its hashes mean nothing elsewhere."""
+
+    expected: int = IDS_MIN
+    layers: list[bytearray] = field(default_factory=list)
+    """Each twice as large as the one before; all but the last are full."""
+    room: int = 0
+    """Ids that the last layer still takes."""
+
+    def add(self, order_id: str) -> None:
+        """Remember it."""
+        if not self.room:
+            self._grow()
+        self.room -= 1
+        layer, hashed = self.layers[-1], hash(order_id)
+        mask = len(layer) * 8 - 1
+        for bit in (hashed & mask, hashed >> 32 & mask):
+            layer[bit >> 3] |= 1 << (bit & 7)
+
+    def __contains__(self, order_id: str) -> bool:
+        hashed = hash(order_id)
+        for layer in self.layers:
+            mask = len(layer) * 8 - 1
+            first, second = hashed & mask, hashed >> 32 & mask
+            if layer[first >> 3] >> (first & 7) & layer[second >> 3] >> (second & 7) & 1:
+                return True
+        return False
+
+    def _grow(self) -> None:
+        ids = len(self.layers[-1]) * 8 // BITS * 2 if self.layers else self._first()
+        self.layers.append(bytearray(ids * BITS // 8))
+        self.room = ids
+
+    def _first(self) -> int:
+        return 1 << (min(max(self.expected, IDS_MIN), IDS_MAX) - 1).bit_length()
