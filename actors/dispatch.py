@@ -5,19 +5,23 @@ and orders, and the next round.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from actors.engine.kind import Answered, Context, Decision, Kind, Send, Wake
 from domain import dispatch, notice, order, rider, store
 from domain.dispatch import rules
 from domain.dispatch.state import State, born, evolve, wake_at
+from domain.dispatch.travel import TravelTimes
 from domain.dispatch.views import OfferConfirmed, ZoneView, view
 from domain.message import Command, Event
 
-__all__ = ["KIND", "decide"]
+__all__ = ["decide", "make_kind"]
 
 
-def decide(state: State | None, command: Command, context: Context) -> Decision:
+def decide(
+    state: State | None, command: Command, context: Context, travel: TravelTimes
+) -> Decision:
     """See each command's docstring in ``domain.dispatch.commands``."""
     state = state if state is not None else born()
     now = context.now
@@ -25,7 +29,7 @@ def decide(state: State | None, command: Command, context: Context) -> Decision:
         case dispatch.GetZone():
             return Decision(reply=view(state, context.entity_id))
         case Wake():
-            return _wake(state, context)
+            return _wake(state, context, travel)
         case Answered():
             return _answered(state, command, context)
         case dispatch.AddParcel():
@@ -60,7 +64,7 @@ def decide(state: State | None, command: Command, context: Context) -> Decision:
 # -------------------------------------------------------------------- rounds
 
 
-def _wake(state: State, context: Context) -> Decision:
+def _wake(state: State, context: Context, travel: TravelTimes) -> Decision:
     """Offers expire, then, if a round is due, the zone is matched anew."""
     now = context.now
     expired = rules.expire(state, now)
@@ -70,7 +74,7 @@ def _wake(state: State, context: Context) -> Decision:
         decision.sends = sends
         return decision
     seen = _after(state, expired)
-    made = rules.round_offers(seen, context.entity_id, now)
+    made = rules.round_offers(seen, context.entity_id, now, travel)
     for offer in made:
         sends.append(Send(f"rider/{offer.rider_id}", _proposal(seen, offer, context), True))
     events: list[Event] = [*expired, *made]
@@ -260,15 +264,17 @@ EVENTS: Any = (
     | dispatch.CashUnblocked
 )  # fmt: skip
 
-KIND = Kind(
-    name="dispatch",
-    few=True,
-    state=State,
-    commands=COMMANDS,
-    events=EVENTS,
-    replies=ZoneView | OfferConfirmed | None,
-    decide=decide,
-    evolve=evolve,
-    wake_at=wake_at,
-)
-"""Zones never finish."""
+
+def make_kind(travel: TravelTimes) -> Kind:
+    """Zones whose rounds reckon with these travel times. They never finish."""
+    return Kind(
+        name="dispatch",
+        few=True,
+        state=State,
+        commands=COMMANDS,
+        events=EVENTS,
+        replies=ZoneView | OfferConfirmed | None,
+        decide=partial(decide, travel=travel),
+        evolve=evolve,
+        wake_at=wake_at,
+    )

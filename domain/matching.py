@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush, nsmallest
 from itertools import permutations
 from math import cos, hypot, radians
+from statistics import median_low
 
 from domain.geo import Position
 
@@ -29,11 +30,6 @@ __all__ = [
 ]  # fmt: skip
 
 METRES_PER_DEGREE = 111_195.0
-SPEED_M_S = {"foot": 1.4, "bike": 4.5, "e-bike": 6.0, "scooter": 7.5, "motorbike": 8.0, "car": 7.0}
-"""City riding speeds along a straight line, stops at lights included."""
-SPEED_OTHER_M_S = 5.0
-DETOUR = 1.3
-"""Streets are longer than the straight line by about so much."""
 HAND_OVER_S = 60.0
 """Time at the counter, and at each door."""
 
@@ -82,7 +78,8 @@ class Courier:
     free_at: float
     room: int
     cash_headroom: int
-    speed_m_s: float = SPEED_OTHER_M_S
+    speed_m_s: float
+    """Along the straight line, detours counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,8 @@ def match(jobs: Sequence[Job], couriers: Sequence[Courier], now: float) -> list[
     couriers = sorted(couriers, key=lambda one: one.rider_id)
     plane = _Plane(jobs[0].pick_up.lat, jobs[0].pick_up.lon)
     places = [plane.point(one.position) for one in couriers]
-    bundles = _bundles(jobs, plane, now)
+    pace = 1.0 / median_low(one.speed_m_s for one in couriers)
+    bundles = _bundles(jobs, plane, now, pace)
     matches: list[Match] = []
     for attempt in range(PASSES):
         found, bundles, free = _pass(bundles, couriers, places, now)
@@ -167,7 +165,7 @@ def cost_s(bundle: _Bundle, courier: Courier, place: Point, now: float) -> float
     not (room, cash, bar) or would wait for long."""
     if not _may_take(bundle, courier):
         return float("inf")
-    pace = DETOUR / courier.speed_m_s
+    pace = 1.0 / courier.speed_m_s
     to_store_s = _metres(place, bundle.at) * pace
     arrival = max(now, courier.free_at) + to_store_s
     wait_s = max(0.0, bundle.ready_at - arrival)
@@ -236,7 +234,7 @@ def _candidates(
     bundles: list[_Bundle], couriers: Sequence[Courier], places: Sequence[Point], now: float
 ) -> list[list[tuple[int, float]]]:
     """Per bundle its nearest riders by arrival that may take it, with costs."""
-    delays = [(max(0.0, one.free_at - now), DETOUR / one.speed_m_s) for one in couriers]
+    delays = [(max(0.0, one.free_at - now), 1.0 / one.speed_m_s) for one in couriers]
     nearest: dict[Point, list[int]] = {}
     crowd = Counter(bundle.at for bundle in bundles)
     costs = []
@@ -268,8 +266,9 @@ def _by_arrival(
     return nsmallest(2 * CROWD_MAX, range(len(arrivals)), key=arrivals.__getitem__)
 
 
-def _bundles(jobs: Sequence[Job], plane: _Plane, now: float) -> list[_Bundle]:
-    """All parcels in bundles, the most urgent bundle first."""
+def _bundles(jobs: Sequence[Job], plane: _Plane, now: float, pace: float) -> list[_Bundle]:
+    """All parcels in bundles, the most urgent bundle first. Who will ride them is not known yet:
+    ``pace`` is what the zone's riders need for a metre, by the median."""
     by_store: dict[str, list[Job]] = {}
     for job in sorted(jobs, key=_urgency):
         by_store.setdefault(job.store_id, []).append(job)
@@ -278,7 +277,7 @@ def _bundles(jobs: Sequence[Job], plane: _Plane, now: float) -> list[_Bundle]:
         while waiting:
             bundle = _bundle((waiting.pop(0),), plane)
             while len(bundle.jobs) < BUNDLE_MAX:
-                found = _best_addition(bundle, waiting, plane, now)
+                found = _best_addition(bundle, waiting, plane, now, pace)
                 if found is None:
                     break
                 job, bundle = found
@@ -289,12 +288,11 @@ def _bundles(jobs: Sequence[Job], plane: _Plane, now: float) -> list[_Bundle]:
 
 
 def _best_addition(
-    bundle: _Bundle, waiting: Sequence[Job], plane: _Plane, now: float
+    bundle: _Bundle, waiting: Sequence[Job], plane: _Plane, now: float, pace: float
 ) -> tuple[Job, _Bundle] | None:
     """The parcel that rides along with the greatest saving, if any may."""
     best: tuple[Job, _Bundle] | None = None
     best_saved_m = 0.0
-    pace = DETOUR / SPEED_OTHER_M_S
     for job in waiting[:24]:
         if abs(job.ready_at - bundle.jobs[0].ready_at) > READY_SPREAD_S:
             continue

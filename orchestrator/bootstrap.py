@@ -55,6 +55,7 @@ from adapters.redis.journal import RedisJournal
 from adapters.redis.server import EmbeddedRedis, find_redis_server
 from adapters.survivors import survivors
 from adapters.tied import tied
+from adapters.travel import StraightLine
 from domain.errors import Refused
 from domain.notice import Notify
 from domain.payment import (
@@ -84,7 +85,7 @@ KINDS = (
     catalogue.KIND,
     customer.KIND,
     device.KIND,
-    dispatch.KIND,
+    dispatch.make_kind(StraightLine()),
     inventory.KIND,
     order.KIND,
     rider.KIND,

@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from domain.errors import DoorstepError
+import aiohttp
+
+from actors.engine.ray_runtime import check_ray
+from domain.errors import DoorstepError, Refused
 from orchestrator import bootstrap
 from orchestrator.masking import masked
 from orchestrator.settings import Settings
@@ -17,6 +20,7 @@ __all__ = ["Finding", "examine"]
 
 DISK_FREE_BYTES = 1_000_000_000
 CHECK_S = 10.0
+ANSWER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Check every part that the service would use with these settings; starts nothing."""
+    """Check every part that the service would use with these settings; starts nothing. A service
+    that runs with them already is well."""
     checks: list[tuple[str, Callable[[Settings], Awaitable[Finding]]]] = [
         ("Python", _python),
         ("data folder", _data),
@@ -67,6 +72,8 @@ async def _python(_: Settings) -> Finding:
 
 async def _data(settings: Settings) -> Finding:
     folder = bootstrap.DataFolder(settings.data)
+    if await _runs(settings):
+        return Finding("data folder", True, f"{folder.path}, of the running service")
     folder.lock()
     folder.unlock()
     return Finding("data folder", True, str(folder.path))
@@ -81,6 +88,8 @@ async def _disk(settings: Settings) -> Finding:
 
 
 async def _port(settings: Settings) -> Finding:
+    if await _runs(settings):
+        return Finding("port", True, f"{settings.host}:{settings.port}, the service is running")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -117,5 +126,30 @@ async def _ledger(settings: Settings) -> Finding:
 async def _ray(settings: Settings) -> Finding:
     from importlib.metadata import version
 
+    await asyncio.get_running_loop().run_in_executor(None, check_ray, settings.ray_address)
     where = settings.ray_address or "local"
     return Finding("Ray", True, f"{version('ray')}, {where}")
+
+
+async def _runs(settings: Settings) -> bool:
+    """Whether this very service is up: its folder is held, and its port says so."""
+    folder = bootstrap.DataFolder(settings.data)
+    try:
+        folder.lock()
+    except Refused:
+        return await _answers(settings)
+    except OSError:
+        return False  # the folder's own check tells why
+    finally:
+        folder.unlock()
+    return False
+
+
+async def _answers(settings: Settings) -> bool:
+    url = f"http://{settings.host}:{settings.port}/healthz"
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False

@@ -1,9 +1,9 @@
 """The audit at the day's end: what really happened against what every book of the service says.
 
 Pure: :func:`audit` looks at the :class:`World` and the collected :class:`Evidence` and lists what
-nothing explains. It never asks the service. An empty list means: every acknowledged order is there
-and final, stock agrees to the unit and cash to the cent, no tablet missed a ticket, and no parcel
-had two riders.
+nothing explains. It never asks the service. An empty list means: orders were placed and completed,
+whoever was refused had it coming by the plan, every acknowledged order is there and final, stock
+agrees to the unit and cash to the cent, no tablet missed a ticket, and no parcel had two riders.
 """
 
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.plan import CampaignPlan
+from simulator.plan import CampaignPlan, OrderPlan, Plan
 from simulator.world import Trace, World
 
 __all__ = ["FINAL_STATES", "Evidence", "Finding", "audit", "captured_of", "kept_of", "refunded_of"]
@@ -26,6 +26,14 @@ WORKED_ON = HANDED_OVER | {
 AT_REST = ("customer_prepaid", "customer_receivable", "customer_unallocated", "refunds_payable",
            "refunds_refused", "suspense", "cash_clearing", "rider_cash")  # fmt: skip
 """Accounts that must be where they were before the day once every order is final."""
+
+CAMPAIGN_REFUSALS = frozenset({"campaign-sold-out", "campaign-out-of-reach", "campaign-ended"})
+"""More want its goods than there are, and some are late."""
+GROUP_REFUSALS = frozenset({"already-member", "group-closed", "group-full"})
+"""Others were quicker."""
+CHALLENGED_FROM = 4
+"""So many orders of one customer in a day may raise the first challenge of the rules of risk."""
+NAMED_MAX = 5
 
 Document = Mapping[str, Any]
 
@@ -73,8 +81,8 @@ def audit(world: World, evidence: Evidence) -> list[Finding]:
     """Everything unexplained, in the order in which people would look at it."""
     findings: list[Finding] = [Finding("wonder", "city", text) for text in world.wonders]
     for check in (
-        _orders, _order_money, _stock, _campaigns, _statement, _accounts, _reconciliation,
-        _riders, _tablets,
+        _placings, _orders, _order_money, _stock, _campaigns, _statement, _accounts,
+        _reconciliation, _riders, _tablets,
     ):  # fmt: skip
         findings.extend(check(world, evidence))
     findings.extend(
@@ -101,6 +109,80 @@ def refunded_of(order: Document) -> int:
 def kept_of(order: Document) -> int:
     """What the retailer has of the order's money in the end, cash included."""
     return captured_of(order) - refunded_of(order) + int(order["cash_collected"])
+
+
+# --- Placing -------------------------------------------------------------------------------------
+
+
+def _placings(world: World, evidence: Evidence) -> Iterator[Finding]:
+    """A day on which nobody could buy is no good day, however well its books agree."""
+    traces = list(world.traces.values())
+    placed = [trace for trace in traces if trace.order_id]
+    refused: defaultdict[str, list[str]] = defaultdict(list)
+    explained = _Explained(world.plan)
+    for trace in traces:
+        if trace.refused and not trace.order_id and not explained(trace.plan, trace.refused):
+            refused[trace.refused].append(trace.plan.key)
+    for code, keys in sorted(refused.items()):
+        yield Finding(
+            "refusal-unexplained", code, f"{len(keys)} placings, as nobody planned: {_named(keys)}"
+        )
+    silent = [trace.plan.key for trace in traces if not trace.order_id and not trace.refused]
+    if silent:
+        yield Finding(
+            "placing-unanswered", "city", f"neither confirmed nor refused: {_named(silent)}"
+        )
+    if traces and not placed:
+        yield Finding("nothing-placed", "city", f"not one of {len(traces)} planned orders")
+    hoped = [trace for trace in placed if _wants_it_all(trace.plan)]
+    states = Counter(str(order["state"]) for order in evidence.orders.values())
+    if hoped and not states["completed"]:
+        yield Finding(
+            "nothing-completed", "city",
+            f"{len(hoped)} customers did all they had to, and the orders are {dict(states)}",
+        )  # fmt: skip
+
+
+class _Explained:
+    """Whether a plan's own people bring a refusal upon themselves."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._campaigns = {campaign.key: campaign for campaign in plan.campaigns}
+        self._orders_of = Counter(order.customer_id for order in plan.orders)
+
+    def __call__(self, order: OrderPlan, code: str) -> bool:
+        """The code may be the answer to this order in a service that does what it should."""
+        match code:
+            case "short-stock":
+                return not order.campaign  # others were there before; in a campaign it is sold out
+            case "cod-denied":
+                return order.payment == "cod"
+            case "challenge-required":
+                return self._orders_of[order.customer_id] >= CHALLENGED_FROM
+        campaign = self._campaigns.get(order.campaign)
+        return campaign is not None and code in _refusals_of(campaign)
+
+
+def _refusals_of(campaign: CampaignPlan) -> set[str]:
+    codes = set(CAMPAIGN_REFUSALS)
+    if campaign.limit:
+        codes.add("customer-limit")
+    if campaign.group is not None:
+        codes |= GROUP_REFUSALS
+        if campaign.group.kind == "newcomers":
+            codes.add("not-newcomer")
+    return codes
+
+
+def _wants_it_all(order: OrderPlan) -> bool:
+    """The customer pays, stays with it and opens the door; and no group can fail them."""
+    pays = order.payment == "cod" or order.pays in ("at_once", "twice")
+    return pays and not order.cancels and order.door == "opens" and not order.campaign
+
+
+def _named(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
+    return ", ".join(keys[:NAMED_MAX]) + more
 
 
 # --- Orders --------------------------------------------------------------------------------------

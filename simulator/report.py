@@ -296,7 +296,10 @@ def _minutes(seconds_: float) -> str:
 def _verdict(report: Report) -> Panel:
     if report.explained:
         return Panel(
-            "Every order is final; stock is explained to the unit and money to the cent.",
+            f"All {report.acknowledged:,} acknowledged orders are final, "
+            f"{report.states.get('completed', 0):,} of them completed; "
+            f"{sum(report.refused.values()):,} of {report.planned:,} were refused as planned; "
+            "stock is explained to the unit and money to the cent.",
             title="explained",
             style="green",
         )

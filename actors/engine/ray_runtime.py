@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -28,8 +29,9 @@ from actors.engine.collector import calm_collector
 from actors.engine.line import Address, Line, LineServer
 from actors.engine.mailbox import EXCHANGE_S, PeerLost
 from actors.engine.node import Node
+from domain.errors import Refused
 
-__all__ = ["Cluster", "connect_ray", "ray_connector", "ray_health"]
+__all__ = ["Cluster", "check_ray", "connect_ray", "ray_connector", "ray_health"]
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ HUNG_CHECKS = 6
 """A node that lives but has not answered for a minute is killed, so that Ray starts it anew. (A
 recovery of very many orders may take some of that.)"""
 READY_S = 60.0
+REACH_S = 3.0
 
 
 class _NodeActor:
@@ -156,12 +159,43 @@ def ray_health(namespace: str) -> Callable[[str], Awaitable[dict[str, Any]]]:
 
 
 def connect_ray(address: str, namespace: str) -> None:
-    """Join a gateway process to the cluster."""
+    """Join a gateway process to the cluster. Raises ``Refused`` with ``ray-away``."""
     _quiet()
-    ray.init(
-        address=address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR,
+    _join(
+        address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR,
         configure_logging=False,
     )  # fmt: skip
+
+
+def check_ray(address: str) -> None:
+    """Raises ``Refused`` with ``ray-away`` when nothing listens at a cluster's ``host:port``. A Ray
+    of our own, and one that Ray itself looks for (``auto``), are not asked."""
+    if address in ("", "local", "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        if not host:
+            raise ValueError("it is not host:port")
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise _away(address, error) from error
+
+
+def _join(address: str, **options: Any) -> None:
+    check_ray(address)  # Ray alone would try for two minutes
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError) as error:
+        raise _away(address, error) from error
+
+
+def _away(address: str, error: Exception) -> Refused:
+    why = str(error).strip().partition("\n")[0].rstrip(".")
+    return Refused(
+        "ray-away",
+        f"No Ray answers at {address}: {why}. Start it, or check DOORSTEP_RAY_ADDRESS (empty: the "
+        "service brings its own).",
+    )
 
 
 def _children() -> list[int]:
@@ -200,7 +234,8 @@ class Cluster:
         return [process_id for process_id in _children() if process_id not in self._strangers]
 
     def start(self) -> str:
-        """Start or join; returns the address at which gateways join."""
+        """Start or join; returns the address at which gateways join. Raises ``Refused`` with
+        ``ray-away`` for a given address at which no Ray answers."""
         _quiet()
         self._strangers = set(_children())
         # Workers in reserve cost memory each; actors are created once and need none.
@@ -217,7 +252,7 @@ class Cluster:
             "configure_logging": False,
         }
         if self._address and self._address != "local":
-            ray.init(address=self._address, **options)
+            _join(self._address, **options)
         else:
             ray.init(
                 address="local", num_cpus=self._cpus or 1, include_dashboard=False,

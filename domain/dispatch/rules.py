@@ -38,9 +38,10 @@ from domain.dispatch.events import (
     RoundScheduled,
 )
 from domain.dispatch.state import Parcel, Rider, State
+from domain.dispatch.travel import TravelTimes
 from domain.errors import Refused
 from domain.geo import distance_m
-from domain.matching import DETOUR, HAND_OVER_S, SPEED_M_S, SPEED_OTHER_M_S, Courier, Job, match
+from domain.matching import HAND_OVER_S, Courier, Job, match
 from domain.message import Event
 from domain.rider.commands import OfferedParcel
 
@@ -286,7 +287,7 @@ def expire(state: State, now: float) -> list[OfferClosed]:
 # -------------------------------------------------------------------- rounds
 
 
-def round_offers(state: State, zone_id: str, now: float) -> list[OfferMade]:
+def round_offers(state: State, zone_id: str, now: float, travel: TravelTimes) -> list[OfferMade]:
     """One matching round over the whole zone."""
     jobs = [
         _job(parcel_id, state.parcels[parcel_id], now)
@@ -296,7 +297,7 @@ def round_offers(state: State, zone_id: str, now: float) -> list[OfferMade]:
     couriers = [
         courier
         for rider_id, rider in state.riders.items()
-        if (courier := _courier(state, rider_id, rider, now)) is not None
+        if (courier := _courier(state, rider_id, rider, now, travel)) is not None
     ]
     made = state.offers_made
     return [
@@ -380,18 +381,20 @@ def _job(parcel_id: str, one: Parcel, now: float) -> Job:
     )
 
 
-def _courier(state: State, rider_id: str, rider: Rider, now: float) -> Courier | None:
+def _courier(
+    state: State, rider_id: str, rider: Rider, now: float, travel: TravelTimes
+) -> Courier | None:
     """The rider as one round sees them; None when nothing may be offered to them now."""
     if rider.offer_id or not _present(rider, now) or rider.resting_until > now:
         return None
-    speed = SPEED_M_S.get(rider.vehicle, SPEED_OTHER_M_S)
+    speed = travel.straight_speed(rider.vehicle)
     place, free_at = rider.position, now
     if rider.parcels:
         last = state.parcels[rider.parcels[0]]
         if len(rider.parcels) > 1 or last.phase != "picked_up":
             return None
         place = last.parcel.drop_off
-        free_at = now + distance_m(rider.position, place) * DETOUR / speed + HAND_OVER_S
+        free_at = now + distance_m(rider.position, place) / speed + HAND_OVER_S
         if free_at > now + SOON_FREE_S:
             return None
     room = rider.capacity - len(rider.parcels)

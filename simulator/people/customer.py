@@ -94,6 +94,7 @@ class Customer:
                 self._trace.refused = refusal.code
                 if refusal.code not in WORTH_ANOTHER_TRY:
                     return None
+                self._day.count(f"tries in campaigns refused: {refusal.code}")
             await self._clock.sleep(self._draw.uniform(1.0, 30.0))
         return None
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from actors.dispatch import KIND
 from actors.engine.kind import Answered
 from domain import dispatch, order, rider, store
 from domain.dispatch import state as dispatch_state
@@ -109,13 +108,25 @@ def test_a_round_comes_soon_after_there_is_something_to_match() -> None:
     assert zone.now_state.round_at is None
     zone.zone(join())
     assert zone.now_state.round_at == START + ROUND_S
-    assert KIND.wake_at(zone.now_state) == START + ROUND_S
+    assert dispatch_state.wake_at(zone.now_state) == START + ROUND_S
+
+
+@pytest.mark.parametrize("vehicle", ["bicycle", "bike", "ebike", "scooter", "motorcycle", "car"])
+def test_a_nearer_walker_is_passed_over_for_whoever_is_there_sooner(vehicle: str) -> None:
+    zone = Zone()
+    zone.zone(
+        dispatch.AddParcel(parcel()),
+        join("r1", vehicle="walking", position=Position(52.504, 13.40)),
+        join("r2", vehicle=vehicle, position=Position(52.495, 13.40)),
+    )
+    zone.round()
+    assert [offer.rider_id for offer in zone.now_state.offers.values()] == ["r2"]
 
 
 def test_rounds_stop_when_nothing_waits() -> None:
     zone = offered()
     assert zone.now_state.round_at is None
-    assert KIND.wake_at(zone.now_state) == START + ROUND_S + OFFER_S
+    assert dispatch_state.wake_at(zone.now_state) == START + ROUND_S + OFFER_S
 
 
 def test_rounds_go_on_while_a_parcel_waits_for_a_rider_who_may_take_it() -> None:

@@ -1,56 +1,59 @@
 """Straight-line travel times."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.travel import StraightLine, run_seconds
-from domain.geo import Position, distance_m
+from adapters.travel import ALSO_CALLED, SPEEDS_M_PER_S, StraightLine
+from orchestrator.api.examples import BODIES
+from simulator.plan import SPEED_MPS
 
-positions = st.builds(Position, st.floats(-80, 80), st.floats(-179, 179))
-vehicles = st.sampled_from(["walking", "bicycle", "ebike", "motorcycle", "car", "hot-air balloon"])
-
-HERE = Position(52.5, 13.4)
-NORTH = Position(52.509, 13.4)
+SHIFT_FORM = Path(__file__).parents[2] / "web" / "src" / "rider" / "ShiftForm.vue"
 
 
 def test_a_kilometre_takes_its_length_times_the_detour_by_the_speed() -> None:
     times = StraightLine({"bicycle": 5.0}, detour_factor=1.5)
-    assert distance_m(HERE, NORTH) == pytest.approx(1_000.8, abs=0.1)
-    assert times.seconds(HERE, NORTH, "bicycle") == pytest.approx(1_000.8 * 1.5 / 5.0, abs=0.1)
+    assert 1_000 / times.straight_speed("bicycle") == pytest.approx(1_000 * 1.5 / 5.0)
 
 
 def test_a_vehicle_that_is_not_listed_goes_at_the_slowest_speed() -> None:
     times = StraightLine({"bicycle": 5.0, "walking": 1.0, "car": 9.0})
-    assert times.seconds(HERE, NORTH, "unicycle") == times.seconds(HERE, NORTH, "walking")
+    assert times.straight_speed("unicycle") == times.straight_speed("walking")
 
 
-@given(positions, positions, vehicles)
-def test_time_is_never_negative_and_the_same_both_ways(
-    here: Position, there: Position, vehicle: str
-) -> None:
-    times = StraightLine()
-    assert times.seconds(here, here, vehicle) == 0.0
-    assert times.seconds(here, there, vehicle) >= 0.0
-    back = times.seconds(there, here, vehicle)
-    assert times.seconds(here, there, vehicle) == pytest.approx(back)
+@given(st.text())
+def test_whatever_a_rider_calls_their_vehicle_it_moves(vehicle: str) -> None:
+    assert StraightLine().straight_speed(vehicle) > 0.0
 
 
-@given(positions, positions, vehicles)
-def test_the_rules_of_dispatch_reckon_with_the_same_times(
-    here: Position, there: Position, vehicle: str
-) -> None:
-    times = StraightLine()
-    speeds = times.straight_speeds()
-    speed = speeds.get(vehicle, min(speeds.values()))
-    assert distance_m(here, there) / speed == pytest.approx(times.seconds(here, there, vehicle))
+@pytest.mark.parametrize(
+    ("name", "vehicle"),
+    [("bike", "bicycle"), ("E-Bike", "ebike"), (" Walking ", "walking"), ("foot", "walking"),
+     ("motorbike", "motorcycle"), ("CAR", "car")],
+)  # fmt: skip
+def test_one_vehicle_is_as_fast_by_any_of_its_names(name: str, vehicle: str) -> None:
+    times = StraightLine({vehicle: 5.0, "slower": 1.0}, detour_factor=1.0)
+    assert times.straight_speed(name) == 5.0
 
 
-@given(st.lists(positions, max_size=6), vehicles)
-def test_a_run_takes_the_sum_of_its_legs_in_order(stops: list[Position], vehicle: str) -> None:
-    times = StraightLine()
-    legs = [times.seconds(stops[i], stops[i + 1], vehicle) for i in range(len(stops) - 1)]
-    assert run_seconds(times, stops, vehicle) == pytest.approx(sum(legs))
+def test_every_other_name_is_one_of_a_vehicle_with_a_speed() -> None:
+    assert set(ALSO_CALLED.values()) <= set(SPEEDS_M_PER_S)
+    assert not set(ALSO_CALLED) & set(SPEEDS_M_PER_S)
+
+
+def vehicles_of_the_page() -> set[str]:
+    found = re.search(r"VEHICLES = \[([^]]+)]", SHIFT_FORM.read_text())
+    assert found is not None
+    return set(re.findall(r'"([^"]+)"', found.group(1)))
+
+
+def test_every_vehicle_of_the_page_the_api_and_the_recorded_days_has_its_own_speed() -> None:
+    named = vehicles_of_the_page() | set(SPEED_MPS) | {BODIES["ShiftBody"]["vehicle"]}
+    assert len(named) > 4
+    assert {ALSO_CALLED.get(name, name) for name in named} <= set(SPEEDS_M_PER_S)
 
 
 @pytest.mark.parametrize(

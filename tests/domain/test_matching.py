@@ -27,7 +27,9 @@ def job(parcel_id: str, drop_off: Position, **changes: object) -> Job:
 
 
 def courier(rider_id: str, position: Position, **changes: object) -> Courier:
-    facts: dict[str, object] = {"free_at": NOW, "room": 3, "cash_headroom": 10_000}
+    facts: dict[str, object] = {
+        "free_at": NOW, "room": 3, "cash_headroom": 10_000, "speed_m_s": 4.0,
+    }  # fmt: skip
     return Courier(rider_id, position, **(facts | changes))  # type: ignore[arg-type]
 
 
@@ -108,7 +110,7 @@ def test_the_doors_of_a_bundle_are_visited_in_the_shortest_order(
 
 
 def test_the_nearest_rider_is_not_taken_when_the_zone_as_a_whole_loses() -> None:
-    near_both = courier("r1", north(0))
+    near_both = courier("r1", north(100))
     only_first = courier("r2", north(-300))
     other_store = north(400)
     jobs = [
@@ -134,6 +136,16 @@ def test_bundling_stops_where_it_would_make_parcels_late() -> None:
     jobs = [job("p1", north(1800), due_at=tight), job("p2", north(1800, 900), due_at=tight)]
     found = pairs(jobs, [courier("r1", STORE), courier("r2", STORE)])
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(("speed", "bundles"), [(1.1, 2), (5.0, 1)])
+def test_walkers_take_apart_what_a_faster_rider_brings_in_one_go(
+    speed: float, bundles: int
+) -> None:
+    due = NOW + 1_000.0
+    jobs = [job("p1", north(1000), due_at=due), job("p2", north(1000, 400), due_at=due)]
+    riders = [courier(name, STORE, speed_m_s=speed) for name in ("r1", "r2")]
+    assert len(pairs(jobs, riders)) == bundles
 
 
 def test_a_bundle_nobody_has_room_for_goes_as_single_parcels() -> None:

@@ -1,5 +1,7 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from simulator.audit import Evidence, audit, quantile
 from simulator.geometry import Point
 from simulator.plan import Goods, OrderPlan, Plan, StorePlan
 from simulator.report import make_report, show_report
-from simulator.world import World
+from simulator.world import Trace, World
 
 MILK = Goods("milk", "Milk", 200, "2000000000015", 1_000, 1_000)
 PACK = Goods("pack", "Milk ×2", 380, "2000000000022", 2_000, 2_000, components=(("milk", 2),))
@@ -168,9 +170,57 @@ def _unbalance_the_ledger(world: World, evidence: Evidence) -> None:
     evidence.unbalanced["EUR"] = 1
 
 
+def _refuse(world: World, code: str, **changes: Any) -> None:
+    """One more customer, who was refused."""
+    order = replace(_order("c", "milk"), **changes)
+    world.plan = replace(world.plan, orders=(*world.plan.orders, order))
+    world.traces["c"] = Trace(order, refused=code)
+
+
+def _refuse_somebody_for_nothing(world: World, evidence: Evidence) -> None:
+    _refuse(world, "forbidden")
+
+
+def _tell_somebody_who_pays_online_that_cash_is_denied(world: World, evidence: Evidence) -> None:
+    _refuse(world, "cod-denied")
+
+
+def _challenge_somebody_who_never_ordered_before(world: World, evidence: Evidence) -> None:
+    _refuse(world, "challenge-required", customer_id="newcomer")
+
+
+def _sell_out_a_campaign_that_is_none(world: World, evidence: Evidence) -> None:
+    _refuse(world, "campaign-sold-out")
+
+
+def _leave_a_placing_without_an_answer(world: World, evidence: Evidence) -> None:
+    _refuse(world, "")
+
+
+def _cancel_every_order(world: World, evidence: Evidence) -> None:
+    for order in evidence.orders.values():
+        order["state"] = "cancelled"  # type: ignore[index]
+
+
+def _refuse_everybody(world: World, evidence: Evidence) -> None:
+    for trace in world.traces.values():
+        trace.order_id, trace.refused = "", "short-stock"
+
+
 @pytest.mark.parametrize(
     ("plant", "kind", "subject"),
     [
+        (_refuse_somebody_for_nothing, "refusal-unexplained", "forbidden"),
+        (_tell_somebody_who_pays_online_that_cash_is_denied, "refusal-unexplained", "cod-denied"),
+        (
+            _challenge_somebody_who_never_ordered_before,
+            "refusal-unexplained",
+            "challenge-required",
+        ),
+        (_sell_out_a_campaign_that_is_none, "refusal-unexplained", "campaign-sold-out"),
+        (_leave_a_placing_without_an_answer, "placing-unanswered", "city"),
+        (_refuse_everybody, "nothing-placed", "city"),
+        (_cancel_every_order, "nothing-completed", "city"),
         (_lose_a_cent_at_the_door, "cash-mismatch", "ob"),
         (_lose_a_cent_in_the_ledger, "ledger-mismatch", "cash_in_hand"),
         (_leave_a_cent_in_suspense, "account-not-at-rest", "suspense"),
@@ -201,6 +251,41 @@ def test_what_was_planted_is_found(
     assert (kind, subject) in {
         (finding.kind, finding.subject) for finding in audit(world, evidence)
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("short-stock", {}),
+        ("cod-denied", {"payment": "cod"}),
+    ],
+)
+def test_a_refusal_that_the_plan_leads_to_is_explained_and_told(
+    code: str, changes: dict[str, Any]
+) -> None:
+    report = _report(lambda world, _evidence: _refuse(world, code, **changes))
+    assert report.explained
+    assert (report.planned, report.acknowledged, report.refused) == (3, 2, {code: 1})
+    text = _printed(report)
+    assert f"refused: {code}" in text
+    assert "1 of 3 were refused as planned" in text
+
+
+def test_whoever_orders_again_and_again_may_be_challenged() -> None:
+    world, evidence = a_day()
+    _refuse(world, "challenge-required")
+    orders = (*world.plan.orders, *(_order(key, "milk") for key in "def"))
+    assert [finding.kind for finding in audit(world, evidence)] == ["refusal-unexplained"]
+    world.plan = replace(world.plan, orders=orders)
+    assert audit(world, evidence) == []
+
+
+def test_a_day_of_customers_who_all_change_their_minds_needs_no_completed_order() -> None:
+    world, evidence = a_day()
+    _cancel_every_order(world, evidence)
+    for trace in world.traces.values():
+        trace.plan = replace(trace.plan, cancels="early")
+    assert "nothing-completed" not in {finding.kind for finding in audit(world, evidence)}
 
 
 def test_a_remittance_that_was_counted_short_is_explained_by_its_difference() -> None:
@@ -260,6 +345,12 @@ def _report(plant: Callable[[World, Evidence], None] | None = None) -> Any:
     return make_report(world, evidence, findings, speed=60.0, service_s=3_600.0, real_s=60.0)
 
 
+def _printed(report: Any) -> str:
+    console = Console(width=140, record=True, file=StringIO())
+    show_report(report, console)
+    return " ".join(console.export_text().split())
+
+
 def test_the_report_tells_states_times_and_money() -> None:
     report = _report()
     assert report.explained
@@ -282,9 +373,7 @@ def test_the_json_report_holds_every_finding_and_the_verdict() -> None:
     ("plant", "said"), [(None, "to the unit"), (_lose_a_unit_on_the_shelf, "s/milk")]
 )
 def test_the_printed_report_says_what_is_unexplained(plant: Any, said: str) -> None:
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    show_report(_report(plant), console)
-    assert said in console.export_text()
+    assert said in _printed(_report(plant))
 
 
 def test_quantiles_lie_between_neighbours() -> None:

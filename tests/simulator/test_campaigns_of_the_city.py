@@ -16,7 +16,7 @@ from simulator.people.customer import Customer
 from simulator.people.organiser import Organiser
 from simulator.plan import CampaignPlan, Goods, GroupPlan, OrderPlan, Plan, StorePlan
 from simulator.report import make_report
-from simulator.world import World
+from simulator.world import Trace, World
 from tests.fakes.scripted_service import Asked, ScriptedService
 
 CUP = Goods("cup", "Cup", 1_000, "2000000000015", 300, 900)
@@ -105,6 +105,7 @@ async def test_a_customer_joins_the_first_group_and_another_one_when_it_is_full(
     assert [(asked.key, asked.body["group_id"]) for asked in orders] == [("k", "g1"), ("k-1", "g2")]
     trace = day.world.traces["k"]
     assert (trace.order_id, trace.refused) == ("o1", "")
+    assert day.world.counts["tries in campaigns refused: group-full"] == 1
 
 
 async def test_a_campaign_that_the_service_refuses_is_a_wonder_and_its_customers_go() -> None:
@@ -118,6 +119,33 @@ async def test_a_campaign_that_the_service_refuses_is_a_wonder_and_its_customers
 
 
 # Explaining --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "campaign", "explained"),
+    [
+        ("campaign-sold-out", SALE, True),
+        ("customer-limit", SALE, True),
+        ("customer-limit", replace(SALE, limit=0), False),
+        ("group-full", SALE, False),
+        ("group-full", GROUPS, True),
+        ("not-newcomer", GROUPS, False),
+        ("not-newcomer", replace(SALE, group=GroupPlan("newcomers", 2, 60.0)), True),
+        ("campaign-not-started", SALE, False),
+        ("short-stock", SALE, False),
+        ("campaign-not-opened", SALE, False),
+    ],
+)
+def test_a_campaign_refuses_only_what_its_own_terms_refuse(
+    code: str, campaign: CampaignPlan, explained: bool
+) -> None:
+    world, evidence = lived()
+    late = replace(an_order("z"), customer_id="c-late")
+    plan = replace(world.plan, orders=(*world.plan.orders, late), campaigns=(campaign,))
+    world.plan, world.traces["z"] = plan, Trace(late, refused=code)
+    found = {finding.subject for finding in audit(world, evidence)
+             if finding.kind == "refusal-unexplained"}  # fmt: skip
+    assert found == (set() if explained else {code})
 
 
 def lived() -> tuple[World, Evidence]:
