@@ -32,6 +32,11 @@ class Corked:
         if self._size >= FLUSH_BYTES:
             self.flush()
 
+    def write_alone(self, data: bytes) -> None:
+        """Send what needs no company: at once, behind what was written before."""
+        self.flush()
+        self._transport.write(data)
+
     def writelines(self, parts: Any) -> None:
         """Send them with the rest of this turn."""
         for part in parts:
@@ -39,8 +44,9 @@ class Corked:
 
     def flush(self) -> None:
         """Send now what was written."""
-        parts, self._parts, self._size = self._parts, [], 0
+        parts = self._parts
         if parts:
+            self._parts, self._size = [], 0
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def uncorked(self) -> asyncio.Transport:

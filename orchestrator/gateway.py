@@ -12,16 +12,15 @@ import socket
 import sys
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from actors.engine.collector import calm_collector
 from orchestrator import logs
 from orchestrator.api.app import create_app
 from orchestrator.api.edge import Edge
 from orchestrator.bootstrap import build_service
-from orchestrator.corked import Corked
 from orchestrator.push.direct import DirectSocket
 from orchestrator.settings import Settings
+from orchestrator.whole import Http
 
 __all__ = ["configuration", "main"]
 
@@ -47,7 +46,7 @@ def configuration(app: Edge, settings: Settings) -> uvicorn.Config:
     """How a gateway serves ``app``."""
     return uvicorn.Config(
         app,
-        http=_Http,
+        http=Http,
         ws=DirectSocket,
         loop="none",
         access_log=False,
@@ -61,14 +60,6 @@ def configuration(app: Edge, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,  # ``trusted_proxies`` says whose word is taken (see api.visitor)
         ws_per_message_deflate=False,  # messages are small, a compressor per socket is not
     )
-
-
-class _Http(HttpToolsProtocol):
-    """uvicorn's, writing through a cork."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection is open."""
-        super().connection_made(Corked(transport))  # type: ignore[arg-type]
 
 
 def _allow_many_sockets() -> None:

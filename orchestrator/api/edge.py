@@ -68,7 +68,7 @@ class Edge:
         hot = self._hot_route(scope["method"], scope["path"])
         if hot is not None:
             answer = await _answered(hot, scope, receive)
-            await send_answer(answer, send, request_id)
+            await send_answer(answer, scope, send, request_id)
             self._measured(scope["method"], hot.template, answer.status, started)
             return
         status = await self._through_fastapi(scope, receive, send, headers, request_id)
@@ -106,13 +106,13 @@ class Edge:
             await self.fastapi(scope, receive, send_on)
         except DoorstepError as error:
             answer = problem_answer(error)
-            await send_answer(answer, send, id_)
+            await send_answer(answer, scope, send, id_)
             return answer.status
         except Exception:
             log.exception("http.failed", method=scope["method"], path=scope["path"])
             if status == 0:
                 status = 500
-                await send_answer(problem_answer(INTERNAL), send, id_)
+                await send_answer(problem_answer(INTERNAL), scope, send, id_)
         return status
 
     def _measured(self, method: str, route: str, status: int, started: float) -> None:

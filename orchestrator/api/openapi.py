@@ -146,7 +146,7 @@ class _Passed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._route.handle(scope, receive)
-        await send_answer(answer, send, request_id_of(dict(scope["headers"])))
+        await send_answer(answer, scope, send, request_id_of(dict(scope["headers"])))
 
 
 _KEY: dict[str, Any] = {

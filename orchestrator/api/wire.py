@@ -11,6 +11,7 @@ import msgspec
 from domain.errors import DoorstepError, Refused, Unavailable
 from orchestrator import metrics
 from orchestrator.api import problems
+from orchestrator.whole import answer_whole
 
 __all__ = [
     "Answer", "HotRoute", "Message", "Receive", "Scope", "Send", "decoded", "json_answer",
@@ -82,17 +83,16 @@ def _problem(error: DoorstepError) -> Answer:
     )
 
 
-async def send_answer(answer: Answer, send: Send, request_id: str) -> None:
+async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> None:
     """Send it, with its length and the request's id."""
-    await send({
-        "type": "http.response.start",
-        "status": answer.status,
-        "headers": [
-            *answer.headers,
-            (b"content-length", b"%d" % len(answer.body)),
-            (b"x-request-id", request_id.encode()),
-        ],
-    })  # fmt: skip
+    headers = [
+        *answer.headers,
+        (b"content-length", b"%d" % len(answer.body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    if answer_whole(scope, answer.status, headers, answer.body):
+        return
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
