@@ -8,6 +8,7 @@ under a server without it an answer goes the usual way, and says the same (docs/
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -52,16 +53,18 @@ class Http(HttpToolsProtocol):
 
 
 class _Whole:
-    """Answers one request, in the place of ``RequestResponseCycle.send``."""
+    """Answers one request, in the place of ``RequestResponseCycle.send``. It holds the request
+    weakly, for the request's scope holds it: whoever answers runs within the request, and what is
+    answered is let go of at once, not when the collector comes by."""
 
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        self._cycle = ref(cycle)
 
     def __call__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        cycle = self._cycle
-        if cycle.disconnected:
+        cycle = self._cycle()
+        if cycle is None or cycle.disconnected:
             return True  # nobody is there to be told
         if (
             cycle.flow.write_paused

@@ -127,6 +127,8 @@ def record_picked(state: OrderState, command: RecordPicked, context: Context) ->
         refund_id = f"{command.fulfilment_id}-{suffix}"
         refund(turn, refund_short(turn.state, units, refund_id, turn.now, why))
     if cash_taken:
+        if part.cash == due and not (state.flags or {}).get(command.fulfilment_id):
+            due = cash_due(state, part)  # a difference that was closed before is one again
         _compare_cash(turn, command.fulfilment_id, part.cash, due)
     elif state.payment == "cod":
         revise_ticket(turn, part)

@@ -136,12 +136,14 @@ class RedisJournal:
 
     async def _pages(self, shard: Shard) -> AsyncIterator[list[Stored]]:
         cursor, key = 0, self._key(shard, "live")
+        run_id = await self._run_id()
         while True:
             cursor, found = await self._call(self._redis.hscan, key, cursor, count=PAGE)
             if found:
                 yield [_stored(entity.decode(), data) for entity, data in found.items()]
             if cursor == 0:
-                return
+                break
+        await self._same_run(run_id)
 
     async def read(self, shard: Shard, after: int, count: int = 500) -> list[tuple[int, bytes]]:
         """Records after a position."""
@@ -182,6 +184,7 @@ class RedisJournal:
         """All ids of cold keys, in one walk over the key space for all shards."""
         starts = {self._key(shard, "cold:"): shard for shard in shards}
         cursor = 0
+        run_id = await self._run_id()
         while True:
             cursor, keys = await self._call(self._redis.scan, cursor, match="*}:cold:*", count=PAGE)
             found: dict[Shard, list[str]] = {}
@@ -193,7 +196,20 @@ class RedisJournal:
             for item in found.items():
                 yield item
             if cursor == 0:
-                return
+                break
+        await self._same_run(run_id)
+
+    async def _run_id(self) -> str:
+        """Which Redis process this is: of another one a cursor means other keys, and it may be
+        another from one call to the next, without an error."""
+        facts = await self._call(self._redis.info, "server")
+        return str(facts["run_id"])
+
+    async def _same_run(self, run_id: str) -> None:
+        if await self._run_id() != run_id:
+            raise JournalUnavailable(
+                "Redis was started anew during a walk: it may have missed keys."
+            )
 
     async def write_snapshot(self, write: SnapshotWrite) -> None:
         """Store a slice; a fenced writer's slice is dropped."""

@@ -181,6 +181,14 @@ def test_cash_for_units_that_were_not_in_the_parcel_is_flagged_however_late_that
     assert world.cell("s-1", "cup") == (8, 0)
 
 
+def test_a_late_pick_opens_a_difference_again_that_operations_had_closed() -> None:
+    world = through(cod_world(("cup", 2)), delivered(cash=1299))
+    through(world, order.ResolveFlag(part_id(), "eve", "the customer pays tomorrow"))
+    assert not world.order.flags
+    through(world, picked((1, 1)))  # 1299 was due, and paid: the books had written 1000 off
+    assert list(world.order.flags or {}) == [part_id()]
+
+
 def test_an_order_refused_at_the_door_counts_against_cash_on_delivery() -> None:
     world = through(
         cod_world(("cup", 2)), progress("picked_up"),

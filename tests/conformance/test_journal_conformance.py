@@ -1,6 +1,7 @@
 """What every journal must do, whichever it is (ARCHITECTURE, Engine rules 6 and 7)."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,31 @@ async def test_the_ids_of_cold_entities_are_told(journal: Journal) -> None:
         found.setdefault(shard, set()).update(names)
     assert found == written_
     assert {shard async for shard, _ in journal.cold_ids([OTHER])} == {OTHER}
+
+
+async def to_its_end(walk: AsyncIterator[object]) -> None:
+    async for _ in walk:
+        pass
+
+
+async def test_a_walk_over_two_lives_of_redis_is_begun_again(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path)
+    await server.start()
+    journal = RedisJournal(server.url)
+    epoch = await written(journal, SHARD, 1)
+    many = [Stored(f"o{number}", 1, b"A") for number in range(3_000)]
+    await journal.write_snapshot(SnapshotWrite(SHARD, epoch, many[:1_500], many[1_500:], 1))
+    pages, _ = await journal.recover(SHARD)
+    for walk in (journal.cold_ids([SHARD]), pages):
+        assert await anext(walk)
+        await server.stop()
+        await server.start()
+        with suppress(JournalUnavailable):  # the client connects anew, and the walk may not notice
+            await journal.ping()
+        with pytest.raises(JournalUnavailable, match="anew"):
+            await to_its_end(walk)
+    await journal.close()
+    await server.stop()
 
 
 async def test_records_are_trimmed_only_when_snapshotted_and_projected(journal: Journal) -> None:

@@ -1,11 +1,13 @@
 """An answer that leaves whole says byte for byte what uvicorn would have said of it."""
 
 import asyncio
+import gc
 import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import ref
 
 import pytest
 import uvicorn
@@ -104,6 +106,27 @@ async def test_a_header_that_would_begin_another_is_never_sent(mark: bytes) -> N
         answer = await said(port, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
     assert taken == [False]
     assert b"/here" not in answer, "uvicorn refuses it, too"
+
+
+async def test_a_request_that_was_answered_is_let_go_of_without_the_collector() -> None:
+    cycles: list[ref[Any]] = []
+
+    class Watched(Http):
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()
+            cycles.append(ref(self.cycle))
+
+    world = ApiWorld()
+    gc.disable()
+    try:
+        async with served(world.app, Watched) as port:
+            await said(port, request(world, "k-1") + request(world, "k-2", connection="close"))
+            async with asyncio.timeout(20):
+                while any(cycle() is not None for cycle in cycles):
+                    await asyncio.sleep(0.001)
+    finally:
+        gc.enable()
+    assert len(cycles) == 2
 
 
 async def test_without_the_extension_nothing_is_sent() -> None:
