@@ -287,6 +287,7 @@ EXPLAINED: dict[str, Explained] = {
             "Outcome unknown", "Retry with the same Idempotency-Key: it is carried out once."
         ),
         "journal-away": ("Storage away", "Retry with the same Idempotency-Key."),
+        "ray-away": ("Ray away", "No Ray answers where DOORSTEP_RAY_ADDRESS says; see `doctor`."),
         "ledger-away": ("Ledger away", "History cannot be read now; orders go on. Retry later."),
     }),
 }  # fmt: skip
