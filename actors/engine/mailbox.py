@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 OnAnswer = Callable[[bytes | Problem], None]
 """Called once, with the encoded reply or a Problem."""
 
-EXCHANGES_IN_FLIGHT = 4
+EXCHANGES_IN_FLIGHT = 8
 PARCEL_MAX = 32
 """Commands per exchange. Small, so that gateway and node work at the same time: with large ones
 all clients move in one convoy, and each process waits while the other has it."""

@@ -23,13 +23,14 @@ log = structlog.get_logger(__name__)
 
 MAILBOX_MAX = 8192
 """Arrivals a shard may have waiting; beyond it commands are answered ``busy``."""
-BATCH_MAX = 32
+BATCH_MAX = 16
 """Arrivals decided in one step. Small, so that what is decided is on its way to the disk while the
 next step is made; appends of several steps still share one round trip and one fsync."""
 APPENDS_IN_FLIGHT = 8
 """Steps decided ahead of the disk."""
-GATHER_TURNS = 8
-"""Turns of the loop after which an append no longer waits for others to come along."""
+GATHER_TURNS = 1
+"""Turns of the loop after which an append no longer waits for others to come along: a turn of a busy
+node takes milliseconds, and what waits for the disk keeps everybody else waiting."""
 SNAPSHOT_EVERY_RECORDS = 4_000
 SNAPSHOT_EVERY_ENTRIES = 40_000
 SNAPSHOT_EVERY_S = 30.0
