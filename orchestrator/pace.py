@@ -13,8 +13,9 @@ import psutil
 __all__ = ["Pace"]
 
 FULL = 0.6
-"""The machine counts as full when others use so much of what we leave of it: in a rush they wait for
-each other and for the disk now and then, and what we take of such a moment they miss in the next."""
+"""The machine counts as full when others use so much of what we leave of it: in a rush they wait
+for each other and for the disk now and then, and what we take of such a moment they miss in the
+next."""
 LOOK_S = 0.1
 """Real seconds between two looks."""
 

@@ -29,8 +29,8 @@ next step is made; appends of several steps still share one round trip and one f
 APPENDS_IN_FLIGHT = 8
 """Steps decided ahead of the disk."""
 GATHER_TURNS = 1
-"""Turns of the loop after which an append no longer waits for others to come along: a turn of a busy
-node takes milliseconds, and what waits for the disk keeps everybody else waiting."""
+"""Turns of the loop after which an append no longer waits for others to come along: a turn of a
+busy node takes milliseconds, and what waits for the disk keeps everybody else waiting."""
 SNAPSHOT_EVERY_RECORDS = 4_000
 SNAPSHOT_EVERY_ENTRIES = 40_000
 SNAPSHOT_EVERY_S = 30.0
