@@ -34,8 +34,10 @@ COOKIE_BYTES_MAX = 8_192
 def with_authorization(scope: MutableMapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
     """Put the session's token where routes look for one. A request with its own ``Authorization``
     is left alone, and so is one that does not say for which role it comes."""
-    role = headers.get(REQUESTED_WITH, b"").decode("latin-1")
-    if role not in ROLES_WITH_PAGES or b"authorization" in headers:
+    if REQUESTED_WITH not in headers or b"authorization" in headers:
+        return
+    role = headers[REQUESTED_WITH].decode("latin-1")
+    if role not in ROLES_WITH_PAGES:
         return
     token = _cookie(headers.get(b"cookie", b""), role)
     if token:

@@ -5,7 +5,7 @@ read through upcasters: functions from the raw array of one name to the raw arra
 chained until the name is a current one (``order.placed.v1`` -> ``.v2`` -> ``.v3``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -69,7 +69,8 @@ class Codec:
         self._command = Decoder(kind.commands)
         self._reply: Decoder[Any] = Decoder(kind.replies)
         self._state: Decoder[Any] = Decoder(kind.state)
-        self._record = Decoder(_record_type(kind.events))
+        self._record = Decoder(_record_type(kind.events, _OWNERS))
+        self._seen = Decoder(_record_type(kind.events, ()))
         self._raw_record = Decoder(_RawRecord)
 
     def command(self, body: bytes) -> Any:
@@ -95,16 +96,21 @@ class Codec:
         """An entity's state."""
         return self._state.decode(data)
 
-    def record(self, payload: bytes, *, lenient: bool = False) -> Record:
-        """A stored record; old event names are upcast. Raises CodecError.
-
-        ``lenient`` leaves events this release does not know as raw arrays: a reader of the feed
-        skips them, where an owner of the shard must not.
-        """
+    def record(self, payload: bytes) -> Record:
+        """A stored record, for the shard's owner; old event names are upcast. Raises CodecError."""
         try:
             return self._record.decode(payload)  # type: ignore[no-any-return]
         except msgspec.ValidationError:
-            return self._upcast_record(payload, lenient)
+            return self._upcast_record(payload, self.event)
+
+    def seen(self, payload: bytes) -> Record:
+        """A stored record, for a reader of the feed: its entries have ``entity`` and ``events``
+        alone, the rest of the bytes is passed over. Events this release does not know stay raw
+        arrays: a reader skips them, where an owner must not."""
+        try:
+            return self._seen.decode(payload)  # type: ignore[no-any-return]
+        except msgspec.ValidationError:
+            return self._upcast_record(payload, self._lenient_event)
 
     def event(self, raw: Any) -> Any:
         """One event from its raw array, upcast to a current name. Raises CodecError."""
@@ -129,9 +135,8 @@ class Codec:
         except CodecError:
             return raw
 
-    def _upcast_record(self, payload: bytes, lenient: bool) -> Record:
+    def _upcast_record(self, payload: bytes, read: Callable[[Any], Any]) -> Record:
         raw: _RawRecord = self._raw_record.decode(payload)
-        read = self._lenient_event if lenient else self.event
         return Record(
             raw.at,
             tuple(
@@ -149,28 +154,32 @@ class Codec:
         )
 
 
-def _record_type(events: Any) -> Any:
+_OWNERS: tuple[tuple[str, Any, Any], ...] = (
+    ("owed", tuple[Owed, ...], ()),
+    ("settled", tuple[str, ...], ()),
+    ("command_id", str, ""),
+    ("digest", int, 0),
+    ("reply", bytes, b""),
+)
+"""The fields of an entry, behind its events, that only the shard's owner reads."""
+
+
+def _record_type(events: Any, more: tuple[tuple[str, Any, Any], ...]) -> Any:
     """A Record whose entries hold exactly this kind's events: decoding is one typed pass."""
     entry = msgspec.defstruct(
         "Entry",
-        [
-            ("entity", str),
-            ("events", tuple[events, ...], ()),
-            ("owed", tuple[Owed, ...], ()),
-            ("settled", tuple[str, ...], ()),
-            ("command_id", str, ""),
-            ("digest", int, 0),
-            ("reply", bytes, b""),
-        ],
+        [("entity", str), ("events", tuple[events, ...], ()), *more],
         bases=(),
         array_like=True,
         frozen=True,
+        gc=False,
     )
     return msgspec.defstruct(
         "Record",
         [("at", float), ("entries", tuple[entry, ...])],  # type: ignore[valid-type]
         array_like=True,
         frozen=True,
+        gc=False,
     )
 
 

@@ -63,9 +63,7 @@ class JournalFeed:
                         "feed.gap", shard=str(shard), expected=cursors[shard] + 1, found=position
                     )
                 cursors[shard] = position
-                batch.append(
-                    FeedRecord(shard, position, codecs[shard.kind].record(payload, lenient=True))
-                )
+                batch.append(FeedRecord(shard, position, codecs[shard.kind].seen(payload)))
             yield batch
             entries = sum([len(item.record.entries) for item in batch])
             await asyncio.sleep(GATHER_S if entries < RUSH else GATHER_RUSH_S)

@@ -208,6 +208,7 @@ class FeedRecord:
     shard: Shard
     position: int
     record: Record
+    """Its entries tell ``entity`` and ``events``; what only the owner needs may be missing."""
 
 
 class Feed(Protocol):

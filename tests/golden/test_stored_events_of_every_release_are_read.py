@@ -119,8 +119,15 @@ def test_a_name_this_release_does_not_know_says_what_to_do() -> None:
 
 def test_a_reader_of_the_feed_skips_what_a_later_release_wrote() -> None:
     record = encode([1.0, [["a", [["walker.flew.v1", 7], ["walker.stood.v1"]]]]])
-    read = Codec(WALKER).record(record, lenient=True)
+    read = Codec(WALKER).seen(record)
     assert read.entries[0].events == (["walker.flew.v1", 7], Stood())
+
+
+def test_a_reader_of_the_feed_passes_over_what_only_the_owner_needs() -> None:
+    record = encode([1.0, [["a", [["walker.stood.v1"]], [["o", "x/1", 7]], [], "id", 7, b"r"]]])
+    read = Codec(WALKER).seen(record)
+    assert (read.at, read.entries[0].entity, read.entries[0].events) == (1.0, "a", (Stood(),))
+    assert not hasattr(read.entries[0], "reply")
 
 
 def test_upcasters_that_run_in_a_circle_are_found() -> None:
