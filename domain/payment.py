@@ -45,7 +45,8 @@ class QueryPayment(Command, tag="payment.query.v1"):
 class ProviderAnswer(Value, tag="payment.answer.v1"):
     """The provider's answer to any of these, and the content of a verified webhook.
 
-    ``status`` of a payment: ``pending | captured | failed | expired | unknown``; of a refund:
+    ``status`` of a payment: ``pending | authorised | captured | failed | expired | unknown`` (of an
+    authorised one the money is reserved, and taken by ``CapturePayment``); of a refund:
     ``refunded | refused``.
     """
 

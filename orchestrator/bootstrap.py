@@ -319,6 +319,7 @@ def _sandbox_provider(settings: Settings, clock: ServiceClock) -> SandboxProvide
         sandbox_key(settings),
         settings.webhook_secret.get_secret_value(),
         clock_speed=clock.speed,
+        capture=settings.sandbox_capture,
     )
 
 

@@ -1,7 +1,7 @@
 """All configuration: one object, from ``DOORSTEP_`` variables. Printed at start, secrets masked."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     """Mount the sandbox payment provider."""
     sandbox_faults: float = 0.0
     """Share of webhooks that are repeated, late, out of order or lost (0 to 1)."""
+    sandbox_capture: Literal["automatic", "manual"] = "automatic"
+    """``manual``: the sandbox holds the customer's money until the order asks for it."""
     seed: int = 0
     pending_max: int = 4096
     """Commands a gateway may have in flight; beyond it answers 503 at once."""

@@ -13,6 +13,7 @@ from actors.order.cancelling import cancel
 from actors.order.mending import correction_answered, keeping_answered, return_answered
 from actors.order.operating import resolve_flag, retry_refund
 from actors.order.paying import (
+    capture_answered,
     confirm_claim,
     confirm_lock,
     create_answered,
@@ -48,7 +49,7 @@ from domain.order.rules import wakes_at
 from domain.order.state import OrderState, evolve, finished_at
 from domain.order.view import view
 from domain.order.views import OrderView, PaymentView
-from domain.payment import CreatePayment, QueryPayment, RefundPayment
+from domain.payment import CapturePayment, CreatePayment, QueryPayment, RefundPayment
 
 __all__ = ["KIND", "decide"]
 
@@ -80,6 +81,7 @@ Handler = Callable[[OrderState, Any, Context], Decision | Ask]
 
 _ANSWERED: dict[type[Command], Handler] = {
     CreatePayment: create_answered,
+    CapturePayment: capture_answered,
     QueryPayment: query_answered,
     RefundPayment: refund_answered,
     Deduct: deduct_answered,
@@ -140,6 +142,7 @@ KIND = Kind(
         events.Placed
         | events.CodConfirmed
         | events.PaymentStarted
+        | events.PaymentAuthorised
         | events.ProviderQueried
         | events.Paid
         | events.PaymentFailed

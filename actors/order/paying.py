@@ -34,6 +34,7 @@ from domain.order.commands import (
 from domain.order.events import (
     Cancelled,
     Paid,
+    PaymentAuthorised,
     PaymentFailed,
     PaymentFlagged,
     PaymentStarted,
@@ -44,6 +45,7 @@ from domain.order.events import (
 from domain.order.money import refund_payment, refund_units, whole_refund_id
 from domain.order.placing import fulfilment_of, share_freight
 from domain.order.rules import (
+    OPEN_PAYMENTS,
     PAYMENTS_MAX,
     first_query,
     is_late,
@@ -53,11 +55,17 @@ from domain.order.rules import (
 )
 from domain.order.state import OrderState, Payment, find_part
 from domain.order.view import payment_view, view
-from domain.payment import CreatePayment, ProviderAnswer, QueryPayment, RefundPayment
+from domain.payment import (
+    CapturePayment,
+    CreatePayment,
+    ProviderAnswer,
+    QueryPayment,
+    RefundPayment,
+)
 
 __all__ = [
-    "confirm_claim", "confirm_lock", "create_answered", "query_answered", "record_payment",
-    "refund_answered", "refund_lines", "start_payment", "wake",
+    "capture_answered", "confirm_claim", "confirm_lock", "create_answered", "query_answered",
+    "record_payment", "refund_answered", "refund_lines", "start_payment", "wake",
 ]  # fmt: skip
 
 
@@ -113,10 +121,12 @@ def record_payment(state: OrderState, command: RecordPayment, context: Context) 
     match command.status:
         case "captured":
             return _captured(turn, command)
-        case "failed" | "expired" | "pending" | "unknown" if payment is None:
+        case "authorised" | "failed" | "expired" | "pending" | "unknown" if payment is None:
             raise Refused("unknown-payment", f"No payment {command.payment_id} was opened.")
+        case "authorised":
+            return _authorised(turn, command)
         case "failed" | "expired":
-            if payment is not None and payment.state == "created":
+            if payment is not None and payment.state in OPEN_PAYMENTS:
                 turn.record(PaymentFailed(command.payment_id, command.status))
             return turn.answer()
         case "pending" | "unknown":
@@ -126,13 +136,13 @@ def record_payment(state: OrderState, command: RecordPayment, context: Context) 
 
 
 def query_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:
-    """The provider's answer to a query (or to a creation), as if it had been a webhook."""
-    sent: QueryPayment = answered.command
+    """The provider's answer to a query (a creation, a capture), as if it had been a webhook."""
+    sent: QueryPayment | CreatePayment | CapturePayment = answered.command
     answer = _provider_answer(answered.answer)
     payment = state.payments.get(sent.payment_id)
     if answer is None or payment is None:
         return Decision()
-    if answer.status not in ("captured", "failed", "expired"):
+    if answer.status not in ("authorised", "captured", "failed", "expired"):
         return Decision()
     return record_payment(
         state,
@@ -146,12 +156,23 @@ def query_answered(state: OrderState, answered: Answered, context: Context) -> D
 
 def create_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:
     """A provider that refuses to open a payment has failed it."""
-    sent: CreatePayment = answered.command
+    return _opened_or_failed(state, answered, context, "created")
+
+
+def capture_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:
+    """A provider that will not take what it held has failed the payment."""
+    return _opened_or_failed(state, answered, context, "authorised")
+
+
+def _opened_or_failed(
+    state: OrderState, answered: Answered, context: Context, before: str
+) -> Decision | Ask:
     if answered.problem is None:
         return query_answered(state, answered, context)
+    sent: CreatePayment | CapturePayment = answered.command
     payment = state.payments.get(sent.payment_id)
     turn = Turn(state, context)
-    if payment is not None and payment.state == "created":
+    if payment is not None and payment.state == before:
         turn.record(PaymentFailed(sent.payment_id, answered.problem.detail))
     return turn.decision()
 
@@ -246,6 +267,31 @@ def _expire(turn: Turn) -> None:
         give_back(turn, part, "unpaid")
     turn.record(Cancelled("timeout", "unpaid", turn.now))
     finish(turn, "expired")
+
+
+def _authorised(turn: Turn, command: RecordPayment) -> Decision:
+    """The provider holds the money: it is asked to take it if the order can use it, and if it is
+    what was asked for. Else it is left alone, and the customer never pays it."""
+    state = turn.state
+    payment = state.payments[command.payment_id]
+    right = (command.amount, command.currency) == (payment.amount, state.currency)
+    if right and payment.state in ("created", "failed") and _is_wanted(state):
+        turn.record(PaymentAuthorised(command.payment_id, turn.now))
+        turn.owe(
+            f"provider/{command.provider}",
+            CapturePayment(command.payment_id, payment.amount, state.currency),
+            True,
+        )
+    elif payment.state == "created":
+        why = "not needed any more" if right else "another sum was authorised"
+        turn.record(PaymentFailed(command.payment_id, why))
+        if not right:
+            notify_ops(turn, "payment-flagged", payment_id=command.payment_id, reason=why)
+    return turn.answer()
+
+
+def _is_wanted(state: OrderState) -> bool:
+    return state.state == "placed" or is_late(state)
 
 
 def _captured(turn: Turn, command: RecordPayment) -> Decision | Ask:

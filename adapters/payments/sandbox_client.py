@@ -28,8 +28,8 @@ ANSWER_BYTES_MAX = 1_048_576
 Answer = TypeVar("Answer", bound=Struct)
 
 STATUS = {
-    "pending": "pending", "authorised": "pending", "captured": "captured", "failed": "failed",
-    "expired": "expired", "refunded": "refunded",
+    "pending": "pending", "authorised": "authorised", "captured": "captured",
+    "failed": "failed", "expired": "expired", "refunded": "refunded",
 }  # fmt: skip
 """The provider's words to ``ProviderAnswer.status``; any other is ``unknown``."""
 

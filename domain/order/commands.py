@@ -90,8 +90,9 @@ class StartPayment(Command, tag="order.start_payment.v1"):
 class RecordPayment(Command, tag="order.record_payment.v1"):
     """What a provider says of a payment (webhook or query): repeated, late and out of order.
 
-    ``status`` is ``pending | captured | failed | expired | unknown``. ``amount``/``currency`` as
-    the provider states them; a mismatch is refused and flagged. Reply: ``OrderView``.
+    ``status`` is ``pending | authorised | captured | failed | expired | unknown``. What is
+    authorised and still wanted is captured. ``amount``/``currency`` as the provider states them; a
+    mismatch is refused and flagged. Reply: ``OrderView``.
     """
 
     payment_id: str

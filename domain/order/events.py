@@ -9,9 +9,10 @@ __all__ = [
     "CancelRefused", "CancelRequested", "Cancelled", "CodConfirmed", "Completed", "FlagResolved",
     "Fulfilment", "FulfilmentCancelled", "FulfilmentDelivered", "FulfilmentFailed",
     "FulfilmentMoved", "FulfilmentParked", "FulfilmentPicked", "FulfilmentRerouted",
-    "FulfilmentReturned", "FulfilmentUncollected", "Line", "Paid", "PaymentFailed",
-    "PaymentFlagged", "PaymentStarted", "Placed", "ProviderQueried", "RefundDone", "RefundLine",
-    "RefundRequested", "RefundRetried", "Reinstated", "Reseated", "SeatConfirmed", "Unit",
+    "FulfilmentReturned", "FulfilmentUncollected", "Line", "Paid", "PaymentAuthorised",
+    "PaymentFailed", "PaymentFlagged", "PaymentStarted", "Placed", "ProviderQueried", "RefundDone",
+    "RefundLine", "RefundRequested", "RefundRetried", "Reinstated", "Reseated", "SeatConfirmed",
+    "Unit",
 ]  # fmt: skip
 
 
@@ -111,6 +112,13 @@ class ProviderQueried(Event, tag="order.provider_queried.v1"):
     at: float = 0.0
 
 
+class PaymentAuthorised(Event, tag="order.payment_authorised.v1"):
+    """A provider holds the money for us; it was asked to take it."""
+
+    payment_id: str
+    at: float
+
+
 class Paid(Event, tag="order.paid.v1"):
     """A provider captured the order's money."""
 
@@ -124,8 +132,9 @@ class Paid(Event, tag="order.paid.v1"):
 
 
 class PaymentFailed(Event, tag="order.payment_failed.v1"):
-    """A provider gave a payment up. One whose time ran out (``reason`` is ``EXPIRED``) can still be
-    captured, by money that was under way: it is asked about like a silent one."""
+    """A provider gave a payment up, or we do without it. One whose time ran out (``reason`` is
+    ``EXPIRED``) can still be captured, by money that was under way: it is asked about like a silent
+    one."""
 
     EXPIRED: ClassVar[str] = "expired"
 

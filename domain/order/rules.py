@@ -21,6 +21,8 @@ QUERY_PAST_EXPIRY_S = (0.0, 60.0, 600.0, 3600.0)
 """... and then so long after the order's expiry, so that no late capture stays unknown."""
 PAYMENTS_MAX = 20
 """Payments that one order may open."""
+OPEN_PAYMENTS = frozenset({"created", "authorised"})
+"""States of a payment that may still be captured as it should."""
 LIVE_STATES = frozenset({"paid", "cod_confirmed", "cancelling"})
 """States in which stores and riders work on the order."""
 WITH_STORE = frozenset({"new", "accepted", "picking", "ready"})
@@ -107,7 +109,7 @@ def unpaid_until(state: OrderState) -> float:
     was asked about an open payment can still answer."""
     if state.expires_at is None:
         return _NEVER
-    if any(payment.state == "created" for payment in state.payments.values()):
+    if any(payment.state in OPEN_PAYMENTS for payment in state.payments.values()):
         return max(state.expires_at, state.queried_at + ANSWER_S)
     return state.expires_at
 

@@ -30,6 +30,7 @@ from domain.order.events import (
     FulfilmentUncollected,
     Line,
     Paid,
+    PaymentAuthorised,
     PaymentFailed,
     PaymentFlagged,
     PaymentStarted,
@@ -97,7 +98,8 @@ class Mark(Struct, array_like=True, gc=False):
 
 
 class Payment(Struct, array_like=True, gc=False):
-    """One payment at a provider. ``state``: ``created | captured | failed | flagged``."""
+    """One payment at a provider. ``state``: ``created | authorised | captured | failed |
+    flagged``."""
 
     provider: str
     amount: int
@@ -263,6 +265,10 @@ def _payment_started(state: OrderState, event: PaymentStarted) -> None:
         event.provider, event.amount, state.currency, query_at=event.query_at,
         started_at=event.at or event.query_at,
     )  # fmt: skip
+
+
+def _authorised(state: OrderState, event: PaymentAuthorised) -> None:
+    state.payments[event.payment_id].state = "authorised"
 
 
 def _queried(state: OrderState, event: ProviderQueried) -> None:
@@ -520,6 +526,7 @@ def _stop_awaiting(state: OrderState, fulfilment_id: str) -> None:
 _APPLY: dict[type, Callable[[OrderState, Any], None]] = {
     CodConfirmed: _confirmed,
     PaymentStarted: _payment_started,
+    PaymentAuthorised: _authorised,
     ProviderQueried: _queried,
     Paid: _paid,
     PaymentFailed: _payment_failed,

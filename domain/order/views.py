@@ -45,8 +45,8 @@ class FulfilmentView(Struct, frozen=True, array_like=True, gc=False):
 
 
 class PaymentView(Struct, frozen=True, array_like=True, tag="order.payment_view.v1", gc=False):
-    """One payment at a provider; ``state``: ``created | captured | failed | refunding |
-    refunded``."""
+    """One payment at a provider; ``state``: ``created | authorised | captured | failed |
+    refunding | refunded``."""
 
     payment_id: str
     provider: str

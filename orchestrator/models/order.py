@@ -59,7 +59,8 @@ class Fulfilment(Struct, frozen=True, gc=False):
 
 
 class Payment(Struct, frozen=True, gc=False):
-    """One payment at a provider: ``created | captured | failed | refunding | refunded``."""
+    """One payment at a provider: ``created | authorised | captured | failed | refunding |
+    refunded``."""
 
     payment_id: str
     provider: str

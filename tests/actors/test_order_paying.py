@@ -492,3 +492,115 @@ def test_the_books_hold_what_was_captured_less_what_was_given_back(
     assert held["customer_unallocated"] == held["refunds_payable"] == 0
     paid_out = held["refunds_payable"], sum(amount for _, amount in sums(world)[1])
     assert paid_out == (0, sum(set(amounts)) - kept)
+
+
+# Money that is held first -----------------------------------------------------------------------
+
+
+def authorised(amount: int = 1299, number: int = 1, currency: str = "EUR") -> order.RecordPayment:
+    return captured(amount, number, status="authorised", currency=currency)
+
+
+def taking(command: Any) -> Any:
+    """A provider that takes what it holds when it is asked to."""
+    taken = isinstance(command, payment.CapturePayment)
+    status = "captured" if taken else "pending"
+    return payment.ProviderAnswer(command.payment_id, status, "ref", 1299, "EUR")
+
+
+def test_money_that_is_held_for_an_order_is_taken_and_pays_it() -> None:
+    world = started()
+    world.provider_says = taking
+    world.tell_and_run(authorised())
+    (sent,) = world.sends_of(payment.CapturePayment)
+    assert (sent.payment_id, sent.amount, sent.currency) == (payment_of(), 1299, "EUR")
+    assert world.order.state == "paid"
+    assert len(world.sends_of(Deduct)) == 1
+
+
+def test_the_news_that_money_is_held_may_come_again_and_late() -> None:
+    world = started()
+    world.provider_says = taking
+    for _ in range(2):
+        world.tell_and_run(authorised())
+    world.tell_and_run(captured(1299))
+    world.tell_and_run(authorised())
+    assert len(world.sends_of(payment.CapturePayment)) == 1
+    assert world.order.payments[payment_of()].state == "captured"
+    assert not refunds(world)
+
+
+def test_until_it_is_taken_the_order_is_not_paid() -> None:
+    world = started()
+    world.tell(authorised())
+    assert world.order.state == "placed"
+    assert world.order.payments[payment_of()].state == "authorised"
+    assert not world.sends_of(Deduct)
+
+
+def test_held_money_that_only_a_query_finds_is_taken() -> None:
+    world = started()
+    world.provider_says = lambda command: payment.ProviderAnswer(
+        payment_of(),
+        "captured" if isinstance(command, payment.CapturePayment) else "authorised",
+        "ref", 1299, "EUR",
+    )  # fmt: skip
+    world.wake(world.now + 60)
+    assert world.order.state == "paid"
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(1298, "EUR"), (1299, "USD")])
+def test_another_sum_that_is_held_is_never_taken(amount: int, currency: str) -> None:
+    world = started()
+    world.tell_and_run(authorised(amount, currency=currency))
+    assert not world.sends_of(payment.CapturePayment)
+    assert world.order.payments[payment_of()].state == "failed"
+    (told,) = world.sends_of(Notify)
+    assert (told.audience, told.template) == ("ops", "payment-flagged")
+    world.tell_and_run(order.StartPayment(payment_of(2), "sandbox"))
+    world.tell_and_run(captured(1299, 2))
+    assert world.order.state == "paid"
+
+
+def test_nothing_is_taken_for_an_order_that_its_customer_cancelled() -> None:
+    world = started()
+    world.tell_and_run(order.Cancel("changed my mind"))
+    for _ in range(2):
+        world.tell_and_run(authorised())
+    assert not world.sends_of(payment.CapturePayment)
+    assert world.order.payments[payment_of()].state == "failed"
+
+
+def test_nothing_is_taken_once_another_payment_has_paid() -> None:
+    world = started()
+    world.tell_and_run(order.StartPayment(payment_of(2), "other"))
+    world.tell_and_run(captured(1299, 2, provider="other"))
+    world.tell_and_run(authorised())
+    assert not world.sends_of(payment.CapturePayment)
+    assert not refunds(world)
+
+
+def test_a_provider_that_will_not_take_what_it_held_has_failed_the_payment() -> None:
+    world = started()
+    world.provider_says = lambda command: Problem("payment-not-authorised", "It has lapsed.")
+    world.tell_and_run(authorised())
+    assert world.order.state == "placed"
+    assert world.order.payments[payment_of()].state == "failed"
+
+
+def test_money_held_after_the_expiry_is_taken_and_brings_the_order_back() -> None:
+    world = expired()
+    world.provider_says = taking
+    world.tell_and_run(authorised())
+    assert world.order.state == "paid"
+    assert len(world.facts_of(order.Reinstated)) == 1
+
+
+def test_money_taken_while_the_order_ran_out_of_time_is_not_lost() -> None:
+    world = started()
+    world.tell(authorised())
+    world.tell_and_run(order.Cancel("changed my mind"))
+    world.provider_says = taking
+    world.run()
+    world.tell_and_run(captured(1299))
+    assert refunds(world) == [(payment_of(), 1299)]

@@ -148,7 +148,7 @@ async def test_with_manual_capture_paying_authorises_and_a_later_call_takes_the_
         provider = SandboxProvider(world.base_url, API_KEY, SECRET, capture="manual")
         await provider.create(create(world), "e1")
         await world.pay("o1-p1")
-        assert (await provider.query(QueryPayment("o1-p1"), "e2")).status == "pending"
+        assert (await provider.query(QueryPayment("o1-p1"), "e2")).status == "authorised"
         with pytest.raises(Refused, match="payment-not-captured"):
             await provider.refund(RefundPayment("o1-p1", "r1", 1, "EUR"), "e3")
         for _ in range(2):

@@ -3,6 +3,7 @@ the last unit and cent."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,11 +41,12 @@ def check(report: Report) -> None:
     assert report.parcels_delivered >= ORDERS * 0.6, report.as_json()
 
 
-async def lived(plan: Plan, data: Path) -> Report:
+async def lived(plan: Plan, data: Path, **changes: Any) -> Report:
     """The plan lived on a service of its own."""
     settings = Settings(
-        data=data, port=0, clock_speed=SPEED, sandbox_faults=0.1, ray_namespace="doorstep-day"
-    )
+        data=data, port=0, clock_speed=SPEED, sandbox_faults=0.1, ray_namespace="doorstep-day",
+        **changes,
+    )  # fmt: skip
     async with Supervisor(settings) as up:
         tokens = tokens_of(up.settings)
         return await run(
@@ -67,6 +69,8 @@ async def test_orders_of_a_recorded_noon_end_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_a_generated_day_of_that_size_ends_explained(tmp_path: Path) -> None:
+async def test_a_generated_day_of_that_size_whose_money_is_held_first_ends_explained(
+    tmp_path: Path,
+) -> None:
     city = CityOptions(stores=4, riders=14, orders=ORDERS, hours=0.75, tag=fresh_tag())
-    check(await lived(generate(1, city), tmp_path))
+    check(await lived(generate(1, city), tmp_path, sandbox_capture="manual"))

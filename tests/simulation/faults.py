@@ -17,7 +17,13 @@ from actors.engine.node import Node
 from actors.engine.ports import Append, JournalUnavailable, Shard, SnapshotWrite, Stored
 from domain.errors import Refused, Unavailable
 from domain.message import Command
-from domain.payment import CreatePayment, ProviderAnswer, QueryPayment, RefundPayment
+from domain.payment import (
+    CapturePayment,
+    CreatePayment,
+    ProviderAnswer,
+    QueryPayment,
+    RefundPayment,
+)
 from tests.fakes.memory_journal import MemoryJournal
 
 __all__ = ["Chance", "FaultyJournal", "Network", "Nodes", "Notices", "Provider", "Weather"]
@@ -505,8 +511,9 @@ class Account:
 
 
 class Provider:
-    """Payment providers with their customers: they pay early, late or never; webhooks come more
-    than once, late, in any order or not at all; calls fail before or after they took effect."""
+    """Payment providers with their customers: they pay early, late or never; some money is held
+    first and taken when we ask for it; webhooks come more than once, late, in any order or not at
+    all; calls fail before or after they took effect."""
 
     def __init__(
         self,
@@ -557,6 +564,8 @@ class Provider:
                 return self._create(name, command)
             case QueryPayment(payment_id):
                 return self._state(payment_id)
+            case CapturePayment():
+                return self._take(name, command)
             case RefundPayment():
                 return self._refund(command)
         raise Refused("unknown-call", f"{command!r} is no call of a provider.")
@@ -582,6 +591,8 @@ class Provider:
         delays = [random.choice((0.0, 0.5, 20.0, 90.0)) + random.random() for _ in range(copies)]
         early = random.random() < 0.3
         mismatch = random.random() < 0.03
+        if random.random() < 0.3 and status == "captured":
+            status = "authorised"
         if early:
             self._tell(name, self._state(command.payment_id, "early"), random.uniform(0.0, 150.0))
         await asyncio.sleep(after_s)
@@ -591,6 +602,18 @@ class Provider:
             account.captured = command.amount - 1 if mismatch else command.amount
         for number, delay_s in enumerate(delays):
             self._tell(name, self._state(command.payment_id, f"{status} {number}"), delay_s)
+
+    def _take(self, name: str, command: CapturePayment) -> ProviderAnswer:
+        account = self.accounts[command.payment_id]
+        if account.status == "authorised":
+            if command.amount != account.created.amount:
+                raise Refused("wrong-amount", "Take what is held.")
+            account.status, account.captured = "captured", command.amount
+            answer = self._state(command.payment_id, "taken")
+            self._tell(name, answer, self._random.choice((0.0, 30.0)))
+        elif account.status != "captured":
+            raise Refused("payment-not-authorised", f"It is {account.status}.")
+        return self._state(command.payment_id)
 
     def _tell(self, name: str, answer: ProviderAnswer, after_s: float) -> None:
         async def later() -> None:

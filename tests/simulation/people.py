@@ -35,6 +35,9 @@ __all__ = ["Clerk", "Customer", "Desk", "Keeper", "Rider"]
 
 FORGETFUL = 0.25
 """Share of those who collect who must be called first."""
+REMEMBERS_AFTER = 60
+"""So many looks after the storm they come by themselves: a store whose profile had not reached its
+shard when the goods were ready calls after a day only, as it does by default."""
 
 
 class Customer:
@@ -109,7 +112,9 @@ class Customer:
 
     async def _collect(self, placed: OrderView) -> None:
         world, random = self.world, self.random
+        rounds = 0
         while True:
+            rounds += world.diligent
             await asyncio.sleep(random.uniform(3.0, 12.0))
             found = await world.ask_or_none(self.to, orders.Get())
             if found is None:
@@ -118,7 +123,8 @@ class Customer:
                 if world.diligent:
                     return
                 await asyncio.sleep(20.0)
-            if self.forgets and self.order_id not in world.called:
+            called = self.order_id in world.called or rounds > REMEMBERS_AFTER
+            if self.forgets and not called:
                 continue
             for part in found.fulfilments:
                 if part.state == "ready":
