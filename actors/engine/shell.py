@@ -193,6 +193,9 @@ class Shell:
         self._on_reply = on_reply
         self._on_fenced = on_fenced
         self._mailbox: deque[Arrival] = deque()
+        self._answers: deque[Arrival] = deque()
+        """Answers to our own questions and effects go first: what is begun is finished before more
+        is begun, so that somebody is answered and others have work."""
         self._arrived = asyncio.Event()
         self._loading: dict[str, list[Deliver]] = {}
         self._aside = 0
@@ -222,7 +225,9 @@ class Shell:
                 if arrival.handle is not None:
                     self._on_reply(arrival.handle, refusal)
                 return
-        self._mailbox.append(arrival)
+            self._mailbox.append(arrival)
+        else:
+            self._answers.append(arrival)
         self._arrived.set()
 
     def lean(self, stored: Queued) -> None:
@@ -247,7 +252,7 @@ class Shell:
     @property
     def backlog(self) -> int:
         """Arrivals waiting."""
-        return len(self._mailbox) + self._aside
+        return len(self._mailbox) + len(self._answers) + self._aside
 
     # ---------------------------------------------------------------- life
 
@@ -309,9 +314,7 @@ class Shell:
             await self._wait()
             await self._room.acquire()
             self._arrived.clear()
-            batch = [self._mailbox.popleft() for _ in range(min(len(self._mailbox), BATCH_MAX))]
-            if self._mailbox:
-                self._arrived.set()
+            batch = self._next_batch()
             step = self._handle(self._with_entities(batch))
             for outgoing in step.now:
                 if outgoing.after <= self.committed:
@@ -322,6 +325,14 @@ class Shell:
                 self._room.release()
                 self._answer_unchanged(step)
             self._snapshot_if_due()
+
+    def _next_batch(self) -> list[Arrival]:
+        batch: list[Arrival] = []
+        for waiting in (self._answers, self._mailbox):
+            batch += [waiting.popleft() for _ in range(min(len(waiting), BATCH_MAX - len(batch)))]
+        if self._answers or self._mailbox:
+            self._arrived.set()
+        return batch
 
     def _handle(self, batch: list[Arrival]) -> Step:
         return self.host.handle(batch, self._clock.now(), asyncio.get_running_loop().time())
@@ -395,7 +406,7 @@ class Shell:
             )
 
     async def _wait(self) -> None:
-        if self._mailbox:
+        if self._mailbox or self._answers:
             # let other shards and the sockets of this process have their turn
             await asyncio.sleep(0)
             return
