@@ -1,4 +1,8 @@
-"""Which orders may have a claim at a campaign, remembered in a few bytes each."""
+"""Which orders may have a claim at a campaign, remembered in a few bytes each.
+
+It grows with them and ends with the campaign. A shard's filter of the ids that left memory must not
+follow history, so it is another one (``actors.engine.cold``).
+"""
 
 from msgspec import Struct, field
 

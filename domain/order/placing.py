@@ -11,6 +11,7 @@ from math import isfinite
 
 from msgspec.structs import replace
 
+from domain.bounds import TOTAL_MAX
 from domain.catalogue.model import ChannelPolicy, Sku
 from domain.catalogue.rules import explode
 from domain.errors import Refused
@@ -70,6 +71,8 @@ def price(
             "unknown-sku", f"Nothing is sold as {', '.join(unknown)}. Remove it.", skus=unknown
         )
     gross = [skus[sku].price * quantity for sku, quantity in wanted.items()]
+    if sum(gross) > TOTAL_MAX:
+        raise Refused("bad-quantity", "This costs more than one order can: order fewer units.")
     shares = apportion(discount, gross)
     lines = []
     for number, (name, quantity) in enumerate(wanted.items()):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.order import KIND
+from domain.bounds import MONEY_MAX, QUANTITY_MAX, TOTAL_MAX
 from domain.catalogue.model import (
     ChannelPolicy,
     Component,
@@ -231,3 +232,14 @@ def test_only_news_moves_a_fulfilment(known: str, report: str, news: bool) -> No
     state = evolve(None, placed(line(1, 1, 100)))
     state.parts[0].state = known
     assert rules.progresses(state.parts[0], report, "", 5.0) is news
+
+
+def test_an_order_that_costs_more_than_can_be_told_is_refused() -> None:
+    """However far a channel's limits were raised."""
+    policy = ChannelPolicy("app", quantity_max=QUANTITY_MAX)
+    skus = {"ship": Sku("ship", "A ship", MONEY_MAX)}
+    most = TOTAL_MAX // MONEY_MAX
+    (one,) = price("o", (PlaceLine("ship", most),), skus, policy)
+    assert one.amount == MONEY_MAX * most
+    with pytest.raises(Refused, match="bad-quantity"):
+        price("o", (PlaceLine("ship", most + 1),), skus, policy)
