@@ -14,7 +14,10 @@ from typing import Any
 from simulator.plan import CampaignPlan, OrderPlan, Plan
 from simulator.world import Trace, World
 
-__all__ = ["FINAL_STATES", "Evidence", "Finding", "audit", "captured_of", "kept_of", "refunded_of"]
+__all__ = [
+    "FINAL_STATES", "Evidence", "Finding", "audit", "captured_of", "is_unpaid", "kept_of",
+    "refunded_of",
+]  # fmt: skip
 
 FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
 HANDED_OVER = frozenset({"delivered", "collected", "completed"})
@@ -99,6 +102,11 @@ def captured_of(order: Document) -> int:
         for payment in order["payments"]
         if payment["state"] in ("captured", "refunding", "refunded")
     )
+
+
+def is_unpaid(order: Document) -> bool:
+    """The order ended because nobody paid it in time."""
+    return bool(order["state"] == "cancelled" and order["reason"] == "unpaid")
 
 
 def refunded_of(order: Document) -> int:
@@ -411,6 +419,13 @@ def _statement(world: World, evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(
                     "payment-mismatch", payment_id,
                     f"the customer paid {amount}, the provider took {by_payment[payment_id]}",
+                )  # fmt: skip
+        for payment_id, amount in trace.held.items():
+            taken = by_payment[payment_id]
+            if taken != amount and (taken or is_unpaid(order)):
+                yield Finding(
+                    "payment-mismatch", payment_id,
+                    f"{amount} was held for an order, the provider took {taken}",
                 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from simulator.api import Wire
-from simulator.audit import FINAL_STATES, Evidence, Finding, audit
+from simulator.audit import FINAL_STATES, Evidence, Finding, audit, is_unpaid
 from simulator.city import CityOptions, equivalent_day, generate
 from simulator.clock import ServiceClock
 from simulator.day import Day, TokenMaker
@@ -351,7 +351,9 @@ def unsettled(day: Day, orders: Mapping[str, Any]) -> list[str]:
         heard = {p["payment_id"] for p in order["payments"]
                  if p["state"] in ("captured", "refunding", "refunded")}  # fmt: skip
         on_its_way = any(refund["state"] == "requested" for refund in order["refunds"])
-        if on_its_way or not set(trace.paid) <= heard:
+        on_its_way |= any(payment["state"] == "authorised" for payment in order["payments"])
+        expected = {*trace.paid, *(trace.held if is_unpaid(order) else ())}
+        if on_its_way or not expected <= heard:
             waiting.append(order_id)
     return waiting
 

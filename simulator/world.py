@@ -28,6 +28,8 @@ class Trace:
     """The code with which placing was refused, "" if it was not."""
     paid: dict[str, int] = field(default_factory=dict)
     """Payment id to the amount the customer's bank sent."""
+    held: dict[str, int] = field(default_factory=dict)
+    """The same of what it only reserved, for the provider to take."""
     cash: int = 0
     """Cash the customer handed over, change taken off."""
     cancel_asked: bool = False

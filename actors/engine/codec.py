@@ -5,7 +5,7 @@ read through upcasters: functions from the raw array of one name to the raw arra
 chained until the name is a current one (``order.placed.v1`` -> ``.v2`` -> ``.v3``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -61,6 +61,18 @@ class _RawRecord(Struct, array_like=True, gc=False):
     entries: tuple[_RawEntry, ...]
 
 
+class _RawSeenEntry(Struct, array_like=True, gc=False):
+    """The same for a reader of the feed, who need not understand the rest of it."""
+
+    entity: str
+    events: list[Any] = []
+
+
+class _RawSeen(Struct, array_like=True, gc=False):
+    at: float
+    entries: tuple[_RawSeenEntry, ...]
+
+
 class Codec:
     """Encodes and decodes the messages of one kind."""
 
@@ -72,6 +84,7 @@ class Codec:
         self._record = Decoder(_record_type(kind.events, _OWNERS))
         self._seen = Decoder(_record_type(kind.events, ()))
         self._raw_record = Decoder(_RawRecord)
+        self._raw_seen = Decoder(_RawSeen)
 
     def command(self, body: bytes) -> Any:
         """A command of this kind. Raises msgspec.ValidationError."""
@@ -101,7 +114,7 @@ class Codec:
         try:
             return self._record.decode(payload)  # type: ignore[no-any-return]
         except msgspec.ValidationError:
-            return self._upcast_record(payload, self.event)
+            return self._upcast_record(payload)
 
     def seen(self, payload: bytes) -> Record:
         """A stored record, for a reader of the feed: its entries have ``entity`` and ``events``
@@ -110,7 +123,15 @@ class Codec:
         try:
             return self._seen.decode(payload)  # type: ignore[no-any-return]
         except msgspec.ValidationError:
-            return self._upcast_record(payload, self._lenient_event)
+            raw: _RawSeen = self._raw_seen.decode(payload)
+            read = self._lenient_event
+            return Record(
+                raw.at,
+                tuple(
+                    Entry(entry.entity, tuple(read(event) for event in entry.events))
+                    for entry in raw.entries
+                ),
+            )
 
     def event(self, raw: Any) -> Any:
         """One event from its raw array, upcast to a current name. Raises CodecError."""
@@ -135,8 +156,9 @@ class Codec:
         except CodecError:
             return raw
 
-    def _upcast_record(self, payload: bytes, read: Callable[[Any], Any]) -> Record:
+    def _upcast_record(self, payload: bytes) -> Record:
         raw: _RawRecord = self._raw_record.decode(payload)
+        read = self.event
         return Record(
             raw.at,
             tuple(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from actors.engine.cold import ColdIds
-from actors.engine.host import Arrival, Deliver, Host, Outgoing, Step
+from actors.engine.host import Arrival, AskAnswered, Deliver, Host, Outgoing, Step
 from actors.engine.kind import NEVER
 from actors.engine.ports import Append, Clock, Journal, JournalUnavailable, Record, Shard
 from domain.errors import Busy, Problem, Unavailable
@@ -194,8 +194,8 @@ class Shell:
         self._on_fenced = on_fenced
         self._mailbox: deque[Arrival] = deque()
         self._answers: deque[Arrival] = deque()
-        """Answers to our own questions and effects go first: what is begun is finished before more
-        is begun, so that somebody is answered and others have work."""
+        """Answers to our own questions go first: what is begun is finished before more is begun, so
+        that somebody is answered. There are no more of them than commands that were begun."""
         self._arrived = asyncio.Event()
         self._loading: dict[str, list[Deliver]] = {}
         self._aside = 0
@@ -225,9 +225,8 @@ class Shell:
                 if arrival.handle is not None:
                     self._on_reply(arrival.handle, refusal)
                 return
-            self._mailbox.append(arrival)
-        else:
-            self._answers.append(arrival)
+        waiting = self._answers if type(arrival) is AskAnswered else self._mailbox
+        waiting.append(arrival)
         self._arrived.set()
 
     def lean(self, stored: Queued) -> None:

@@ -51,6 +51,7 @@ from domain.order.rules import (
     is_late,
     need_state,
     next_query,
+    query_held,
     unpaid_until,
 )
 from domain.order.state import OrderState, Payment, find_part
@@ -144,6 +145,8 @@ def query_answered(state: OrderState, answered: Answered, context: Context) -> D
         return Decision()
     if answer.status not in ("authorised", "captured", "failed", "expired"):
         return Decision()
+    if (payment.state, answer.status) == ("authorised", "authorised"):
+        return _ask_again(state, answered, context)
     return record_payment(
         state,
         RecordPayment(
@@ -152,6 +155,15 @@ def query_answered(state: OrderState, answered: Answered, context: Context) -> D
         ),
         context,
     )  # fmt: skip
+
+
+def _ask_again(state: OrderState, answered: Answered, context: Context) -> Decision:
+    """A provider that was asked to take the money still holds it: it is asked anew, as often as it
+    is asked what became of it."""
+    turn = Turn(state, context)
+    if isinstance(answered.command, QueryPayment) and _is_wanted(state):
+        _take(turn, answered.command.payment_id)
+    return turn.decision()
 
 
 def create_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:
@@ -271,23 +283,30 @@ def _expire(turn: Turn) -> None:
 
 def _authorised(turn: Turn, command: RecordPayment) -> Decision:
     """The provider holds the money: it is asked to take it if the order can use it, and if it is
-    what was asked for. Else it is left alone, and the customer never pays it."""
+    what was asked for. Else it is left alone; a provider that takes it all the same is heard."""
     state = turn.state
     payment = state.payments[command.payment_id]
-    right = (command.amount, command.currency) == (payment.amount, state.currency)
-    if right and payment.state in ("created", "failed") and _is_wanted(state):
-        turn.record(PaymentAuthorised(command.payment_id, turn.now))
-        turn.owe(
-            f"provider/{command.provider}",
-            CapturePayment(command.payment_id, payment.amount, state.currency),
-            True,
+    if payment.state in ("authorised", "captured"):
+        return turn.answer()
+    if (command.amount, command.currency) != (payment.amount, state.currency):
+        reason = "wrong-currency" if command.currency != state.currency else "wrong-amount"
+        nothing = (0, command.currency, command.provider_reference)
+        return (
+            turn.answer()
+            if nothing in payment.flagged
+            else _flagged(turn, replace(command, amount=0), reason)
         )
-    elif payment.state == "created":
-        why = "not needed any more" if right else "another sum was authorised"
-        turn.record(PaymentFailed(command.payment_id, why))
-        if not right:
-            notify_ops(turn, "payment-flagged", payment_id=command.payment_id, reason=why)
+    if _is_wanted(state):
+        again = query_held(payment, state.expires_at, turn.now)
+        turn.record(PaymentAuthorised(command.payment_id, again, turn.now))
+        _take(turn, command.payment_id)
     return turn.answer()
+
+
+def _take(turn: Turn, payment_id: str) -> None:
+    payment = turn.state.payments[payment_id]
+    command = CapturePayment(payment_id, payment.amount, turn.state.currency)
+    turn.owe(f"provider/{payment.provider}", command, True)
 
 
 def _is_wanted(state: OrderState) -> bool:

@@ -113,9 +113,11 @@ class ProviderQueried(Event, tag="order.provider_queried.v1"):
 
 
 class PaymentAuthorised(Event, tag="order.payment_authorised.v1"):
-    """A provider holds the money for us; it was asked to take it."""
+    """A provider holds the money for us and was asked to take it. If nothing is heard of it, it is
+    asked what became of it at ``query_at`` (None: no more)."""
 
     payment_id: str
+    query_at: float | None
     at: float
 
 
@@ -132,9 +134,9 @@ class Paid(Event, tag="order.paid.v1"):
 
 
 class PaymentFailed(Event, tag="order.payment_failed.v1"):
-    """A provider gave a payment up, or we do without it. One whose time ran out (``reason`` is
-    ``EXPIRED``) can still be captured, by money that was under way: it is asked about like a silent
-    one."""
+    """A provider gave a payment up. One whose time ran out (``reason`` is ``EXPIRED``) can still be
+    captured, by money that was under way, and so can one whose money was held: they are asked about
+    like a silent one."""
 
     EXPIRED: ClassVar[str] = "expired"
 

@@ -8,9 +8,9 @@ from domain.order.events import Cancelled, Completed, Fulfilment
 from domain.order.state import FINAL_PARTS, OrderState, Part, Payment
 
 __all__ = [
-    "ANSWER_S", "CASH_DIFFERENCE", "LIVE_STATES", "PAYMENTS_MAX", "WITH_STORE", "check_cod",
-    "ending", "first_query", "is_late", "need_state", "next_query", "progresses", "unpaid_until",
-    "wakes_at",
+    "ANSWER_S", "CASH_DIFFERENCE", "LIVE_STATES", "OPEN_PAYMENTS", "PAYMENTS_MAX", "WITH_STORE",
+    "check_cod", "ending", "first_query", "is_late", "need_state", "next_query", "progresses",
+    "query_held", "unpaid_until", "wakes_at",
 ]  # fmt: skip
 
 ANSWER_S = 15.0
@@ -22,7 +22,9 @@ QUERY_PAST_EXPIRY_S = (0.0, 60.0, 600.0, 3600.0)
 PAYMENTS_MAX = 20
 """Payments that one order may open."""
 OPEN_PAYMENTS = frozenset({"created", "authorised"})
-"""States of a payment that may still be captured as it should."""
+"""States of a payment from which its order's money is expected."""
+QUERIES_MAX = 12
+"""More than the schedule has: money that is held late is asked about beyond it, a few times."""
 LIVE_STATES = frozenset({"paid", "cod_confirmed", "cancelling"})
 """States in which stores and riders work on the order."""
 WITH_STORE = frozenset({"new", "accepted", "picking", "ready"})
@@ -102,6 +104,14 @@ def next_query(payment: Payment, expires_at: float | None, now: float) -> float 
     times = [time for time in times if time < expiry]
     times += [expiry + after for after in QUERY_PAST_EXPIRY_S]
     return next((time for time in times if time > now), None)
+
+
+def query_held(payment: Payment, expires_at: float | None, now: float) -> float | None:
+    """When a payment whose money is to be taken is asked about, should nothing be heard of that."""
+    again = next_query(payment, expires_at, now)
+    if again is None and payment.queries < QUERIES_MAX:
+        return now + QUERY_AFTER_S[0]
+    return again
 
 
 def unpaid_until(state: OrderState) -> float:

@@ -268,16 +268,24 @@ def _payment_started(state: OrderState, event: PaymentStarted) -> None:
 
 
 def _authorised(state: OrderState, event: PaymentAuthorised) -> None:
-    state.payments[event.payment_id].state = "authorised"
+    payment = state.payments[event.payment_id]
+    payment.state = "authorised"
+    payment.query_at = event.query_at
+    _asked(state, event.at)
 
 
 def _queried(state: OrderState, event: ProviderQueried) -> None:
     payment = state.payments[event.payment_id]
     payment.query_at = event.query_at
     payment.queries += 1
-    state.queried_at = event.at
+    _asked(state, event.at)
+
+
+def _asked(state: OrderState, at: float) -> None:
+    """A provider was asked for something: its answer is waited for a little."""
+    state.queried_at = at
     if state.ended_at:
-        state.ended_at = max(state.ended_at, event.at)
+        state.ended_at = max(state.ended_at, at)
 
 
 def _paid(state: OrderState, event: Paid) -> None:
@@ -331,9 +339,9 @@ def _seat(state: OrderState, event: Reinstated | Reseated) -> None:
 
 def _payment_failed(state: OrderState, event: PaymentFailed) -> None:
     payment = state.payments[event.payment_id]
-    payment.state = "failed"
-    if event.reason != PaymentFailed.EXPIRED:
+    if event.reason != PaymentFailed.EXPIRED and payment.state == "created":
         payment.query_at = None
+    payment.state = "failed"
 
 
 def _payment_flagged(state: OrderState, event: PaymentFlagged) -> None:
@@ -349,7 +357,8 @@ def _payment_flagged(state: OrderState, event: PaymentFlagged) -> None:
     payment.captured = event.amount
     payment.currency = event.currency
     payment.flagged.append((event.amount, event.currency, event.provider_reference))
-    payment.query_at = None
+    if event.amount:  # else nothing was taken yet: it may still be
+        payment.query_at = None
 
 
 def _flag_resolved(state: OrderState, event: FlagResolved) -> None:

@@ -177,8 +177,9 @@ class Customer:
                     return
                 await asyncio.sleep(min(1.0, 0.05 * 1.3**attempt))
                 continue
-            if paid["status"] == "captured":
-                self._trace.paid[payment["payment_id"]] = int(payment["amount"])
+            done = {"captured": self._trace.paid, "authorised": self._trace.held}
+            if paid["status"] in done:
+                done[paid["status"]][payment["payment_id"]] = int(payment["amount"])
             return
         self._day.world.wonders.append(f"payment {payment['payment_id']} never got its page")
 

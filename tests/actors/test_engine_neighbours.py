@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.engine import shell
 from actors.engine.codec import Registry
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
@@ -65,6 +66,28 @@ async def world() -> AsyncIterator[World]:
     yield world
     world.journal.disk.set()
     await world.runtime.close()
+
+
+async def test_a_shard_finishes_what_it_has_begun_before_it_begins_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "BATCH_MAX", 1)
+    others = [
+        f"{HERE}-{number}"
+        for number in range(400)
+        if PLAN.shard_of("counter", f"{HERE}-{number}") == PLAN.shard_of("counter", HERE)
+    ]
+    done: list[str] = []
+
+    async def ask(entity: str, command: Any) -> None:
+        await world.ask(entity, command, "one")
+        done.append(entity)
+
+    begun = asyncio.ensure_future(ask(HERE, AddVia(THERE, 3)))
+    await asyncio.sleep(0)
+    await asyncio.gather(begun, *(ask(entity, Add(1)) for entity in others))
+    assert done.index(HERE) < len(others) / 2, "it need not wait for those who came after it"
+    assert len(done) == len(others) + 1
 
 
 async def test_what_two_shards_do_for_one_command_goes_to_disk_together(world: World) -> None:

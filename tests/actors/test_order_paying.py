@@ -549,17 +549,39 @@ def test_held_money_that_only_a_query_finds_is_taken() -> None:
     assert world.order.state == "paid"
 
 
-@pytest.mark.parametrize(("amount", "currency"), [(1298, "EUR"), (1299, "USD")])
-def test_another_sum_that_is_held_is_never_taken(amount: int, currency: str) -> None:
+@pytest.mark.parametrize(
+    ("amount", "currency", "reason"),
+    [(1298, "EUR", "wrong-amount"), (1299, "USD", "wrong-currency")],
+)
+def test_another_sum_that_is_held_is_flagged_and_never_taken(
+    amount: int, currency: str, reason: str
+) -> None:
     world = started()
-    world.tell_and_run(authorised(amount, currency=currency))
+    for _ in range(2):
+        world.tell_and_run(authorised(amount, currency=currency))
     assert not world.sends_of(payment.CapturePayment)
-    assert world.order.payments[payment_of()].state == "failed"
+    (flagged,) = world.facts_of(order.PaymentFlagged)
+    assert (flagged.amount, flagged.reason) == (0, reason)
+    assert not refunds(world)
     (told,) = world.sends_of(Notify)
     assert (told.audience, told.template) == ("ops", "payment-flagged")
-    world.tell_and_run(order.StartPayment(payment_of(2), "sandbox"))
-    world.tell_and_run(captured(1299, 2))
-    assert world.order.state == "paid"
+    world.tell_and_run(authorised(1299))
+    assert len(world.sends_of(payment.CapturePayment)) == 1, "then the right sum was held"
+
+
+def test_another_sum_that_its_provider_takes_all_the_same_is_found_and_goes_back() -> None:
+    world = started()
+    start = world.now
+    world.tell_and_run(authorised(1298))
+
+    def says(command: Any) -> Any:
+        if isinstance(command, payment.RefundPayment):
+            return payment.ProviderAnswer(payment_of(), "refunded", refund_id=command.refund_id)
+        return payment.ProviderAnswer(payment_of(), "captured", "ref", 1298, "EUR")
+
+    world.provider_says = says
+    world.wake(start + 1000)
+    assert refunds(world) == [(payment_of(), 1298)]
 
 
 def test_nothing_is_taken_for_an_order_that_its_customer_cancelled() -> None:
@@ -568,7 +590,21 @@ def test_nothing_is_taken_for_an_order_that_its_customer_cancelled() -> None:
     for _ in range(2):
         world.tell_and_run(authorised())
     assert not world.sends_of(payment.CapturePayment)
-    assert world.order.payments[payment_of()].state == "failed"
+
+
+def test_what_a_provider_takes_for_a_cancelled_order_by_itself_is_found_and_goes_back() -> None:
+    world = started()
+    world.tell_and_run(order.Cancel("changed my mind"))
+    world.tell_and_run(authorised())
+
+    def says(command: Any) -> Any:
+        if isinstance(command, payment.RefundPayment):
+            return payment.ProviderAnswer(payment_of(), "refunded", refund_id=command.refund_id)
+        return payment.ProviderAnswer(payment_of(), "captured", "ref", 1299, "EUR")
+
+    world.provider_says = says
+    world.wake(world.now + 10_000)
+    assert refunds(world) == [(payment_of(), 1299)]
 
 
 def test_nothing_is_taken_once_another_payment_has_paid() -> None:
@@ -588,6 +624,58 @@ def test_a_provider_that_will_not_take_what_it_held_has_failed_the_payment() -> 
     assert world.order.payments[payment_of()].state == "failed"
 
 
+def test_a_refusal_that_was_not_true_is_found_out_by_asking() -> None:
+    """The first answer was lost, and the second says that there is nothing to take."""
+    world = started()
+    world.provider_says = lambda command: (
+        Problem("payment-not-authorised", "It is taken.")
+        if isinstance(command, payment.CapturePayment)
+        else payment.ProviderAnswer(payment_of(), "captured", "ref", 1299, "EUR")
+    )
+    world.tell_and_run(authorised())
+    world.wake(world.now + 200)
+    assert world.order.state == "paid"
+
+
+def test_a_provider_that_goes_on_holding_is_asked_anew_and_not_for_ever() -> None:
+    world = started()
+    world.provider_says = lambda command: payment.ProviderAnswer(
+        payment_of(), "authorised", "ref", 1299, "EUR"
+    )
+    world.tell_and_run(authorised())
+    world.wake(world.now + 100_000)
+    asked = len(world.sends_of(payment.CapturePayment))
+    assert 2 <= asked <= 20
+    assert world.order.payments[payment_of()].query_at is None
+    assert KIND.finished_at(world.order) < world.now
+
+
+def test_money_held_just_before_the_expiry_is_waited_for() -> None:
+    """Also where the card before it was declined, so that nothing is asked about any more."""
+    world = started()
+    world.tell_and_run(captured(0, status="failed"))
+    world.now = world.order.expires_at - 1  # type: ignore[operator]
+    world.tell(authorised())
+    world.queue.clear()  # the provider takes its time
+    world.wake(world.now + 10)
+    assert world.order.state == "placed"
+    world.tell_and_run(captured(1299))
+    assert world.order.state == "paid"
+
+
+def test_money_held_long_after_the_end_is_asked_about_if_nothing_is_heard_of_it() -> None:
+    world = expired()
+    world.wake(world.now + 10_000)
+    assert world.order.payments[payment_of()].query_at is None
+    world.tell(authorised())
+    world.queue.clear()  # what became of it is lost
+    world.provider_says = lambda command: payment.ProviderAnswer(
+        payment_of(), "captured", "ref", 1299, "EUR"
+    )
+    world.wake(world.now + 100)
+    assert world.order.state == "paid"
+
+
 def test_money_held_after_the_expiry_is_taken_and_brings_the_order_back() -> None:
     world = expired()
     world.provider_says = taking
@@ -596,11 +684,10 @@ def test_money_held_after_the_expiry_is_taken_and_brings_the_order_back() -> Non
     assert len(world.facts_of(order.Reinstated)) == 1
 
 
-def test_money_taken_while_the_order_ran_out_of_time_is_not_lost() -> None:
+def test_money_taken_while_the_customer_cancelled_goes_back() -> None:
     world = started()
     world.tell(authorised())
-    world.tell_and_run(order.Cancel("changed my mind"))
+    world.tell(order.Cancel("changed my mind"))
     world.provider_says = taking
     world.run()
-    world.tell_and_run(captured(1299))
     assert refunds(world) == [(payment_of(), 1299)]

@@ -596,6 +596,8 @@ class Auditor:
         if flagged and event.provider == "cash":
             book.cash_flags[event.payment_id] = event.amount
             return
+        if flagged and not event.amount:  # held, not taken
+            return
         once = event.payment_id not in book.captured
         self._must(once, f"{event.payment_id} was taken twice")
         book.captured[event.payment_id] = event.amount
@@ -1031,6 +1033,9 @@ class Auditor:
             ours = book.captured.get(payment_id, 0)
             theirs = account.captured if account.status == "captured" else 0
             self._must(ours == theirs, f"{payment_id}: {theirs} taken there, {ours} known here")
+            lapsed = account.status == "authorised" and account.held == account.created.amount
+            wanted = book.state == "cancelled" and book.cancelled_by == "timeout"
+            self._must(not (lapsed and wanted), f"{payment_id} was held for its order, not taken")
             done = {
                 refund_id: each.amount
                 for refund_id, each in book.refunds.items()

@@ -506,6 +506,7 @@ class Account:
     created: CreatePayment
     status: str = "pending"
     captured: int = 0
+    held: int = 0
     refunds: dict[str, int] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
 
@@ -591,29 +592,41 @@ class Provider:
         delays = [random.choice((0.0, 0.5, 20.0, 90.0)) + random.random() for _ in range(copies)]
         early = random.random() < 0.3
         mismatch = random.random() < 0.03
-        if random.random() < 0.3 and status == "captured":
-            status = "authorised"
+        held = random.random() < 0.3 and status == "captured"
+        by_itself_s = random.choice((None, None, None, 1.0, 40.0))
         if early:
             self._tell(name, self._state(command.payment_id, "early"), random.uniform(0.0, 150.0))
         await asyncio.sleep(after_s)
         account = self.accounts[command.payment_id]
-        account.status = status
-        if status == "captured":
-            account.captured = command.amount - 1 if mismatch else command.amount
+        sum_ = command.amount - 1 if mismatch else command.amount
+        if held:
+            account.status, account.held = "authorised", sum_
+        else:
+            account.status = status
+            account.captured = sum_ if status == "captured" else 0
         for number, delay_s in enumerate(delays):
-            self._tell(name, self._state(command.payment_id, f"{status} {number}"), delay_s)
+            told = self._state(command.payment_id, f"{account.status} {number}")
+            self._tell(name, told, delay_s)
+        if held and by_itself_s is not None:  # some do not wait to be asked
+            await asyncio.sleep(by_itself_s)
+            self._take_held(name, account)
 
     def _take(self, name: str, command: CapturePayment) -> ProviderAnswer:
         account = self.accounts[command.payment_id]
         if account.status == "authorised":
-            if command.amount != account.created.amount:
+            if command.amount != account.held:
                 raise Refused("wrong-amount", "Take what is held.")
-            account.status, account.captured = "captured", command.amount
-            answer = self._state(command.payment_id, "taken")
-            self._tell(name, answer, self._random.choice((0.0, 30.0)))
+            self._take_held(name, account)
         elif account.status != "captured":
             raise Refused("payment-not-authorised", f"It is {account.status}.")
         return self._state(command.payment_id)
+
+    def _take_held(self, name: str, account: Account) -> None:
+        if account.status == "authorised":
+            account.status, account.captured = "captured", account.held
+            answer = self._state(account.created.payment_id, "taken")
+            if self._random.random() < 0.7:
+                self._tell(name, answer, self._random.choice((0.0, 30.0)))
 
     def _tell(self, name: str, answer: ProviderAnswer, after_s: float) -> None:
         async def later() -> None:
@@ -626,9 +639,9 @@ class Provider:
         account = self.accounts.get(payment_id)
         if account is None:
             return ProviderAnswer(payment_id, "unknown")
+        amount = account.captured or account.held or account.created.amount
         return ProviderAnswer(
-            payment_id, account.status, f"ref {payment_id}",
-            account.captured or account.created.amount, account.created.currency, "",
+            payment_id, account.status, f"ref {payment_id}", amount, account.created.currency, "",
             f"{payment_id} {event_id}", self._now(),
         )  # fmt: skip
 
