@@ -352,7 +352,9 @@ def unsettled(day: Day, orders: Mapping[str, Any]) -> list[str]:
                  if p["state"] in ("captured", "refunding", "refunded")}  # fmt: skip
         on_its_way = any(refund["state"] == "requested" for refund in order["refunds"])
         on_its_way |= any(payment["state"] == "authorised" for payment in order["payments"])
-        expected = {*trace.paid, *(trace.held if is_unpaid(order) else ())}
+        expected = set(trace.paid)
+        if trace.held and is_unpaid(order):
+            expected |= set(trace.held)
         if on_its_way or not expected <= heard:
             waiting.append(order_id)
     return waiting

@@ -35,6 +35,8 @@ __all__ = ["Clerk", "Customer", "Desk", "Keeper", "Rider"]
 
 FORGETFUL = 0.25
 """Share of those who collect who must be called first."""
+MISSES = 0.12
+"""Share of parts of which a clerk does not find, or not give, all."""
 REMEMBERS_AFTER = 60
 """So many looks after the storm they come by themselves: a store whose profile had not reached its
 shard when the goods were ready calls after a day only, as it does by default."""
@@ -226,7 +228,7 @@ class Clerk:
             else:
                 command = counter.StartPicking(fulfilment_id, self.device)
         elif state == "picking":
-            if random.random() < 0.12 and not diligent:
+            if random.random() < MISSES and not diligent:
                 await self._miss(fulfilment_id)
             command = counter.MarkReady(fulfilment_id, self.device)
         elif state == "ready" and progress["rider_id"] and random.random() < 0.25:
