@@ -28,6 +28,9 @@ EXCHANGES_IN_FLIGHT = 8
 PARCEL_MAX = 32
 """Commands per exchange. Small, so that gateway and node work at the same time: with large ones
 all clients move in one convoy, and each process waits while the other has it."""
+GATHER_S = 0.002
+"""Real seconds that a parcel waits for company while the peer has work: a parcel of its own costs a
+command both processes nearly as much again."""
 GIVE_UP_S = 20.0
 """Real seconds after which an unanswered command is given up as *outcome unknown*."""
 EXCHANGE_S = 15.0
@@ -121,12 +124,17 @@ class Mailbox:
 
     def _pump(self) -> None:
         """A full parcel leaves at once, so that the peer works on it while we make the next; what
-        is less waits for the end of this turn of the loop, and what comes along until then."""
+        is less waits for what comes along: until the end of this turn of the loop, and a little
+        longer while the peer has work of ours."""
         if len(self._queue) >= PARCEL_MAX:
             self._send()
         elif not self._turning:
             self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            loop = asyncio.get_running_loop()
+            if self._in_flight > 1:
+                loop.call_later(GATHER_S, self._turn)
+            else:
+                loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._turning = False
