@@ -67,12 +67,13 @@ class Brief(Struct, gc=False):
     def check(self, order_id: str, channel: str, now: float) -> None:
         """Raise what the campaign would refuse this order for, as far as that is known here:
         ``campaign-not-started``, ``campaign-ended``, ``wrong-channel``, ``campaign-sold-out``.
-        Nothing for an order that may have been placed before: it must be asked."""
+        Nothing for an order that may have been placed before: it must be asked. Nor *sold out* as
+        long as a store may still be setting its units aside: that news can be on its way here."""
         if self.orders is None or order_id in self.orders:
             return
         rules.check_window(self.terms, self.ended, now)
         rules.check_channel(self.terms, channel)
-        if not self.remaining:
+        if not self.remaining and not self.unanswered:
             raise Refused(
                 "campaign-sold-out",
                 "Sold out for now. Units of unpaid orders come back: watch the campaign.",

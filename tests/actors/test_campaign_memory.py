@@ -62,6 +62,19 @@ def test_as_many_orders_as_were_expected_take_two_bytes_each_and_a_huge_quota_ta
     assert bytes_of(huge) == 2 * IDS_MAX
 
 
+def test_nobody_is_told_sold_out_before_it_is_known_what_every_store_has_set_aside() -> None:
+    """Whoever hears of the units a moment late asks the campaign, which knows."""
+    views = Views()
+    views.apply("campaign", CAMPAIGN, opened(START), START)
+    views.campaigns[CAMPAIGN].check(order_id(1), "app", START + 1)
+    nothing = campaign.After((campaign.Share("s-1", 0),), campaign.Tally())
+    for store_id in {share.store_id for share in opened(START).terms.quota}:
+        event = campaign.QuotaSet(store_id, 0, nothing, START)
+        views.apply("campaign", CAMPAIGN, event, START)
+    with pytest.raises(Refused, match="campaign-sold-out"):
+        views.campaigns[CAMPAIGN].check(order_id(1), "app", START + 1)
+
+
 def test_an_order_that_gave_its_units_back_still_gets_its_first_answer() -> None:
     world = CampaignWorld(flash_terms())
     world.place(1, 10)

@@ -186,7 +186,7 @@ def test_a_customer_who_is_missed_too_early_is_found(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(counter, "escalate", early)
     monkeypatch.setattr(people, "FORGETFUL", 1.0)
-    assert "is called uncollected" in found(monkeypatch)
+    assert found(monkeypatch, range(6, 20), saying="is called uncollected")
 
 
 def test_an_inbox_with_a_gap_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
