@@ -158,13 +158,12 @@ class Codec:
 
     def _upcast_record(self, payload: bytes) -> Record:
         raw: _RawRecord = self._raw_record.decode(payload)
-        read = self.event
         return Record(
             raw.at,
             tuple(
                 Entry(
                     entry.entity,
-                    tuple(read(event) for event in entry.events),
+                    tuple(self.event(event) for event in entry.events),
                     entry.owed,
                     entry.settled,
                     entry.command_id,

@@ -290,12 +290,10 @@ def _authorised(turn: Turn, command: RecordPayment) -> Decision:
         return turn.answer()
     if (command.amount, command.currency) != (payment.amount, state.currency):
         reason = "wrong-currency" if command.currency != state.currency else "wrong-amount"
-        nothing = (0, command.currency, command.provider_reference)
-        return (
-            turn.answer()
-            if nothing in payment.flagged
-            else _flagged(turn, replace(command, amount=0), reason)
-        )
+        nothing_taken = replace(command, amount=0)
+        if _recorded(payment, nothing_taken):
+            return turn.answer()
+        return _flagged(turn, nothing_taken, reason)
     if _is_wanted(state):
         again = query_held(payment, state.expires_at, turn.now)
         turn.record(PaymentAuthorised(command.payment_id, again, turn.now))
