@@ -28,8 +28,8 @@ RiskCommand: TypeAlias = (
 def decide(
     state: RiskState | None, command: RiskCommand | Wake | Answered, context: Context
 ) -> Decision:
-    """Answered as each command says. A wrong code is answered with False: it is counted, durably,
-    so that nobody can go on guessing."""
+    """Answered as each command says. A failed challenge is answered with False: it is counted,
+    durably, so that nobody can go on guessing."""
     now = context.now
     match command:
         case PutBlock():

@@ -1,13 +1,15 @@
-"""The largest numbers that anybody may send: beyond them a number is a slip of the hand.
+"""What anybody may send: beyond these bounds a number, or a time, is a slip of the hand.
 
-Each is far above what a retailer needs, and so far below 64 bits, in which stored messages keep an
-integer, that what is worked out of several (units times their weight, a lead time's demand) still
-has room there.
+Each number is far above what a retailer needs, and so far below 64 bits, in which stored messages
+keep an integer, that what is worked out of several (units times their weight, a lead time's demand)
+still has room there.
 """
+
+from datetime import UTC, datetime
 
 __all__ = [
     "COUNT_MAX", "DISTANCE_M_MAX", "DURATION_S_MAX", "MONEY_MAX", "OFFSET_MAX", "QUANTITY_MAX",
-    "TOTAL_MAX", "VOLUME_ML_MAX", "WEIGHT_G_MAX",
+    "TIMES", "TOTAL_MAX", "VOLUME_ML_MAX", "WEIGHT_G_MAX", "check_time",
 ]  # fmt: skip
 
 MONEY_MAX = 10**12
@@ -26,3 +28,14 @@ COUNT_MAX = 10**9
 """Orders, customers or ranks: whatever else is counted."""
 OFFSET_MAX = 2**53
 """An offset of an inbox."""
+TIMES = "from 2000 to before 2200 (UTC)"
+"""Every time. Far inside the years 1 to 9999, at whose edges a time exists in one time zone and not
+in another: stored, it could not be shown again."""
+_FIRST, _AFTER_LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def check_time(at: datetime) -> datetime:
+    """The same time, which has a time zone. Raises ``ValueError`` if it is not in ``TIMES``."""
+    if not _FIRST <= at < _AFTER_LAST:
+        raise ValueError(f"Send a time {TIMES}")
+    return at

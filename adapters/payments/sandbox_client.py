@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from adapters.payments.signature import SIGNATURE_HEADER, check
-from domain.bounds import TOTAL_MAX
+from domain.bounds import TOTAL_MAX, check_time
 from domain.errors import Refused, Unavailable
 from domain.payment import (
     CapturePayment,
@@ -193,8 +193,11 @@ class _PaymentDocument(Struct, frozen=True):
 
 class _EventDocument(Struct, frozen=True):
     id: str
-    occurred_at: datetime
+    occurred_at: Annotated[datetime, Meta(tz=True)]
     data: _PaymentDocument
+
+    def __post_init__(self) -> None:
+        check_time(self.occurred_at)
 
 
 class _ProblemDocument(Struct, frozen=True):

@@ -41,6 +41,7 @@ from actors.engine.ports import Clock
 from adapters.payments.sandbox_book import Book, Sent, Trouble, Webhook, rfc3339
 from adapters.payments.sandbox_page import PAGE_HEADERS, pay_page, waiting_page
 from adapters.payments.signature import SIGNATURE_HEADER, sign
+from domain.bounds import check_time
 
 __all__ = ["Sandbox", "create_sandbox"]
 
@@ -75,6 +76,10 @@ class CreateBody(Struct, frozen=True):
     currency: Currency
     expires_at: Moment | None = None
     capture: Literal["automatic", "manual"] = "automatic"
+
+    def __post_init__(self) -> None:
+        if self.expires_at is not None:
+            check_time(self.expires_at)
 
 
 class CaptureBody(Struct, frozen=True):

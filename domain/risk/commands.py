@@ -67,12 +67,14 @@ class OpenChallenge(Command, tag="risk.open_challenge.v1"):
 
 
 class AnswerChallenge(Command, tag="risk.answer_challenge.v1"):
-    """The channel says the customer passed (``code`` empty), or what code they typed in. Reply:
-    True; refused with ``unknown-challenge``, ``challenge-expired``, ``challenge-failed``."""
+    """What code the customer typed in; where none was sent, whether the channel says that they
+    passed. Reply: whether they did; refused with ``unknown-challenge``, ``challenge-expired``."""
 
     challenge_id: str
     channel: str
     code: str = ""
+    passed: bool = False
+    """The channel's word. It does not stand for a code that was sent."""
 
 
 class GetRecord(Command, tag="risk.get_record.v1"):

@@ -53,7 +53,7 @@ class ChallengePassed(Event, tag="risk.challenge_passed.v1"):
 
 
 class ChallengeFailed(Event, tag="risk.challenge_failed.v1"):
-    """A wrong code."""
+    """A wrong code, or no word of the channel that they passed."""
 
     challenge_id: str
     at: float

@@ -23,7 +23,7 @@ from domain.risk.events import (
     ChallengePassed,
     Decided,
 )
-from domain.risk.state import RiskEvent, RiskState
+from domain.risk.state import Challenge, RiskEvent, RiskState
 from domain.risk.table import CHALLENGE
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 
 REPEAT_S = 60.0
 TRIES_MAX = 5
-"""Wrong codes until a challenge is lost."""
+"""Failed answers until a challenge is lost."""
 CODE_DIGITS = 6
 CLEARED_S = 900.0
 """Who passed a challenge is not challenged again for so long."""
@@ -108,8 +108,8 @@ def open_challenge(state: RiskState | None, command: OpenChallenge, now: float) 
 def answer(
     state: RiskState | None, command: AnswerChallenge, now: float
 ) -> tuple[list[RiskEvent], bool]:
-    """Whether it is passed now; a wrong code is an event, too. Raises ``Refused``:
-    ``unknown-challenge``, ``challenge-expired`` (also after :data:`TRIES_MAX` wrong codes)."""
+    """Whether it is passed now; a failed answer is an event, too. Raises ``Refused``:
+    ``unknown-challenge``, ``challenge-expired`` (also after :data:`TRIES_MAX` failed answers)."""
     known = None if state is None else state.challenges.get(command.challenge_id)
     if known is None or known.channel != command.channel:
         raise Refused("unknown-challenge", "There is no such challenge. Place the order again.")
@@ -117,10 +117,17 @@ def answer(
         raise Refused("challenge-expired", "The challenge is over. Place the order again.")
     if known.passed:
         return [], True
-    if not hmac.compare_digest(known.code.encode(), command.code.encode()):
+    if not _passes(known, command):
         return [ChallengeFailed(command.challenge_id, now)], False
     by = "code" if known.code else f"channel:{command.channel}"
     return [ChallengePassed(command.challenge_id, by, now)], True
+
+
+def _passes(known: Challenge, command: AnswerChallenge) -> bool:
+    """By the code if one was sent, and then by nothing else; otherwise by the channel's word."""
+    if known.code:
+        return hmac.compare_digest(known.code.encode(), command.code.encode())
+    return command.passed
 
 
 def code_of(secret: bytes, challenge_id: str) -> str:

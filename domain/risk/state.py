@@ -32,6 +32,7 @@ class Challenge(Struct, array_like=True, gc=False):
     code: str
     expires_at: float
     wrong: int = 0
+    """Failed answers."""
     passed: bool = False
 
 

@@ -303,17 +303,21 @@ class Gate:
         )
 
     async def answer(
-        self, channel: str, customer_id: str, challenge_id: str, code: str, key: str
+        self, channel: str, customer_id: str, challenge_id: str, code: str, word: bool, key: str
     ) -> tuple[str, float]:
         """(clearance, until when it is good) of a challenge that was passed: with ``code``, or,
-        where the channel's word is taken, without. Raises ``Refused``: ``unknown-challenge``,
+        where none was sent, by the channel's ``word``. Raises ``Refused``: ``unknown-challenge``,
         ``challenge-expired``, ``challenge-failed``."""
-        command = AnswerChallenge(challenge_id, channel, code)
+        command = AnswerChallenge(challenge_id, channel, code, word)
         passed = await self._desk.ask(
             f"risk/customer:{customer_id}", command, f"challenge:{channel}:{key}"
         )
         if not passed:
-            raise Refused("challenge-failed", "The code is wrong. Ask the customer again.")
+            raise Refused(
+                "challenge-failed",
+                "The customer has not passed. Answer with the right `code` if they were sent one, "
+                "otherwise with `passed`: true once they have.",
+            )
         expires_at = self._service.clock.now() + CLEARED_S
         made = Clearance(channel, customer_id, expires_at)
         return seal(self._secret, CLEARANCE, made), expires_at

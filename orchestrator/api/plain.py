@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from domain.bounds import (
     COUNT_MAX,
@@ -12,6 +12,8 @@ from domain.bounds import (
     MONEY_MAX,
     OFFSET_MAX,
     QUANTITY_MAX,
+    TIMES,
+    check_time,
 )
 from domain.geo import Position
 from orchestrator.api.desk import checked_key
@@ -27,7 +29,7 @@ __all__ = [
 
 class Body(BaseModel):
     """A request's body: types are not coerced, numbers are finite, unknown members are ignored.
-    Every number has bounds (``domain.bounds``)."""
+    Every number and time has bounds (``domain.bounds``)."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -69,7 +71,11 @@ async def idempotency_key(
 
 Authorised = Annotated[Caller, Depends(authorised)]
 Key = Annotated[str, Depends(idempotency_key)]
-Moment = Annotated[AwareDatetime, Field(strict=False, examples=["2026-03-01T12:00:00Z"])]
+Moment = Annotated[
+    AwareDatetime,
+    AfterValidator(check_time),
+    Field(strict=False, description=f"A time {TIMES}.", examples=["2026-03-01T12:00:00Z"]),
+]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=500)]
 After = Annotated[str, Query(max_length=200, description="`next` of the page before.")]

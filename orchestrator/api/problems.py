@@ -110,7 +110,9 @@ EXPLAINED: dict[str, Explained] = {
         "queue-token-early": ("Not your turn yet", "Send the same order after Retry-After."),
         "queue-token-expired": ("The turn has passed", "Queue again."),
         "risk-denied": ("Not taken", "`reasons` names the rules; operations can lift a block."),
-        "challenge-failed": ("Wrong code", "Ask the customer for the code that was sent."),
+        "challenge-failed": (
+            "Challenge not passed", "Answer with the code that was sent, or once they have passed."
+        ),
         "code-locked": ("Too many wrong codes", "Wait as long as `detail` says, then try again."),
     }),
     **_explained(404, {
@@ -286,6 +288,7 @@ EXPLAINED: dict[str, Explained] = {
         "outcome-unknown": (
             "Outcome unknown", "Retry with the same Idempotency-Key: it is carried out once."
         ),
+        "claimed-before": ("A claim is given back", "Retry with the same Idempotency-Key."),
         "journal-away": ("Storage away", "Retry with the same Idempotency-Key."),
         "ray-away": ("Ray away", "No Ray answers where DOORSTEP_RAY_ADDRESS says; see `doctor`."),
         "ledger-away": ("Ledger away", "History cannot be read now; orders go on. Retry later."),

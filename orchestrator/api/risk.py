@@ -45,8 +45,8 @@ class QueueBody(Body):
 
 
 class ChallengeAnswerBody(Body):
-    """The channel's word that its customer passed (`passed`), or the `code` that the customer was
-    sent, as the challenge's `kind` says."""
+    """The channel's word that its customer passed (`passed`: true), or the `code` that the customer
+    was sent, as the challenge's `kind` says; anything else is a failed answer. Five end it."""
 
     customer_id: Name
     passed: bool = False
@@ -103,9 +103,8 @@ def _add_gate(routes: APIRouter, desk: Desk) -> None:
     ) -> Response:
         """Answer a challenge. The clearance lets the customer's orders through for a while, unless
         they are denied."""
-        code = body.code if not body.passed else ""
         clearance, expires_at = await gate.answer(
-            caller.subject, body.customer_id, challenge_id, code, key
+            caller.subject, body.customer_id, challenge_id, body.code, body.passed, key
         )
         return answer(models.Clearance(clearance, moment(expires_at)))
 

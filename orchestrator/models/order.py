@@ -165,7 +165,7 @@ class WebhookBody(Struct, frozen=True, gc=False):
 
     id: str
     type: str
-    occurred_at: datetime
+    occurred_at: Annotated[datetime, Meta(tz=True, description="From 2000 to before 2200 (UTC).")]
     data: WebhookPayment
 
 

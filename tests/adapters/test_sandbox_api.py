@@ -49,6 +49,7 @@ async def test_the_api_answers_nobody_without_its_key(tmp_path: Path, key: str |
         {"currency": "eur"}, {"currency": "EURO"}, {"payment_id": ""}, {"payment_id": "a b"},
         {"payment_id": "o1\n"}, {"payment_id": "x" * 129}, {"expires_at": 17},
         {"expires_at": "2026-01-01T00:00:00"}, {"capture": "never"},
+        {"expires_at": "9999-12-31T23:59:59-14:00"}, {"expires_at": "0001-01-01T00:00:00+14:00"},
     ],
 )  # fmt: skip
 async def test_a_wrong_request_is_refused_and_changes_nothing(

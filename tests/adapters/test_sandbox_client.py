@@ -220,6 +220,22 @@ def test_a_signed_event_of_an_impossible_amount_is_malformed(amount: int) -> Non
         provider.verify(body, {SIGNATURE_HEADER: sign(body, "secret", 100.0)}, 100.0)
 
 
+@pytest.mark.parametrize(
+    "at",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1999-12-31T23:59:59Z",
+     "2200-01-01T00:00:00Z", "2026-01-01T00:00:00"],
+)  # fmt: skip
+def test_a_signed_event_of_an_impossible_time_or_of_no_time_zone_is_malformed(at: str) -> None:
+    provider = SandboxProvider("http://x", "key", "secret")
+    body = (
+        b'{"id":"evt_1","occurred_at":"%s",'
+        b'"data":{"payment_id":"o1-p1","status":"captured","amount":5,"currency":"EUR"}}'
+        % at.encode()
+    )
+    with pytest.raises(Refused, match="malformed-webhook"):
+        provider.verify(body, {SIGNATURE_HEADER: sign(body, "secret", 100.0)}, 100.0)
+
+
 def test_the_signature_is_the_documented_one() -> None:
     signature = sign(b'{"id":"evt_1"}', "secret", 1_760_000_000.25)
     assert signature == (

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain.errors import Refused
@@ -182,8 +183,11 @@ class Customer:
         command = OpenChallenge(challenge_id, ("unpaid-orders",), VISIT, at + 600, code)
         return self.take(open_challenge(self.state, command, at))
 
-    def answer(self, challenge_id: str, code: str = "", at: float = NOW, by: str = "app") -> bool:
-        events, passed = answer(self.state, AnswerChallenge(challenge_id, by, code), at)
+    def answer(
+        self, challenge_id: str, code: str = "", *,
+        word: bool = False, at: float = NOW, by: str = "app",
+    ) -> bool:  # fmt: skip
+        events, passed = answer(self.state, AnswerChallenge(challenge_id, by, code, word), at)
         self.take(events)
         return passed
 
@@ -214,28 +218,46 @@ def test_the_channels_word_passes_a_challenge_without_a_code_once() -> None:
     customer = Customer()
     assert customer.open("q-1") == 2
     assert customer.open("q-1") == 0
-    assert customer.answer("q-1")
-    assert customer.answer("q-1")
+    assert customer.answer("q-1", word=True)
+    assert customer.answer("q-1", word=True)
     assert customer.state is not None
     assert customer.state.passed == 1
 
 
-def test_a_code_is_asked_for_and_the_channels_word_is_not_enough() -> None:
+@pytest.mark.parametrize("code", ["", "123456"])
+def test_who_did_not_pass_by_the_channels_word_failed_and_may_pass_later(code: str) -> None:
     customer = Customer()
-    customer.open("q-1", "123456")
-    assert not customer.answer("q-1")
-    assert not customer.answer("q-1", "123457")
-    assert customer.answer("q-1", "123456")
+    customer.open("q-1")
+    assert not customer.answer("q-1", code)
+    assert customer.state is not None
+    assert (customer.state.passed, customer.state.challenges["q-1"].wrong) == (0, 1)
+    assert customer.answer("q-1", word=True)
 
 
-def test_after_so_many_wrong_codes_the_right_one_is_too_late() -> None:
+@pytest.mark.parametrize("word", [False, True])
+def test_a_code_is_asked_for_and_the_channels_word_changes_nothing(word: bool) -> None:
     customer = Customer()
     customer.open("q-1", "123456")
+    assert not customer.answer("q-1", word=word)
+    assert not customer.answer("q-1", "123457", word=word)
+    assert customer.answer("q-1", "123456", word=word)
+
+
+@pytest.mark.parametrize("code", ["", "123456"])
+def test_after_so_many_failed_answers_the_right_one_is_too_late(code: str) -> None:
+    customer = Customer()
+    customer.open("q-1", code)
     for _ in range(TRIES_MAX):
         assert not customer.answer("q-1", "000000")
     with pytest.raises(Refused) as refused:
-        customer.answer("q-1", "123456")
+        customer.answer("q-1", code, word=True)
     assert refused.value.code == "challenge-expired"
+
+
+def test_an_answer_stored_before_it_told_of_the_channels_word_is_read_as_not_passed() -> None:
+    old = msgspec.msgpack.encode(["risk.answer_challenge.v1", "q-1", "app", "123456"])
+    read = msgspec.msgpack.decode(old, type=AnswerChallenge)
+    assert read == AnswerChallenge("q-1", "app", "123456", False)
 
 
 @pytest.mark.parametrize(

@@ -198,39 +198,42 @@ def test_every_route_says_what_it_does_for_whom_and_under_which_tag() -> None:
             assert operation["x-roles"] == list(roles_of(f"{method} {path}"))
 
 
-def numbers_of(schema: dict[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every integer or number that a value of this schema may hold, and where. A schema within
-    itself, or one that lets anything through, is nothing that a caller's numbers can be seen in."""
+def values_of(schema: dict[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything that a value of this schema may hold, and where. A schema within itself, or one
+    that lets anything through, is nothing that a caller's numbers can be seen in."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         assert f"<{name}>" not in at, at
-        yield from numbers_of(DOCUMENT["components"]["schemas"][name], f"{at}<{name}>")
+        yield from values_of(DOCUMENT["components"]["schemas"][name], f"{at}<{name}>")
         return
     kinds = [schema[word] for word in ("anyOf", "oneOf", "allOf") if word in schema]
     assert kinds or {"type", "enum", "const"} & set(schema), f"{at} may be anything"
     for one in (one for each in kinds for one in each):
-        yield from numbers_of(one, at)
-    types = schema.get("type", ())
-    if {"integer", "number"} & {types, *([] if isinstance(types, str) else types)}:
-        yield at, schema
+        yield from values_of(one, at)
+    yield at, schema
     for name, member in schema.get("properties", {}).items():
-        yield from numbers_of(member, f"{at}.{name}")
+        yield from values_of(member, f"{at}.{name}")
     for word in ("items", "additionalProperties"):
         if isinstance(schema.get(word), dict):
-            yield from numbers_of(schema[word], f"{at}[]")
+            yield from values_of(schema[word], f"{at}[]")
 
 
-def numbers_of_callers() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every number in a body or parameter of every route."""
+def values_of_callers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything in a body or parameter of every route."""
     for method, path, operation in operations():
         for parameter in operation.get("parameters", ()):
-            yield from numbers_of(parameter["schema"], f"{method} {path} ?{parameter['name']}")
+            yield from values_of(parameter["schema"], f"{method} {path} ?{parameter['name']}")
         for content in operation.get("requestBody", {}).get("content", {}).values():
-            yield from numbers_of(content["schema"], f"{method} {path} ")
+            yield from values_of(content["schema"], f"{method} {path} ")
+
+
+def is_number(schema: dict[str, Any]) -> bool:
+    types = schema.get("type", ())
+    return bool({"integer", "number"} & {types, *([] if isinstance(types, str) else types)})
 
 
 def test_every_number_that_a_caller_may_send_has_bounds_within_64_bits() -> None:
-    numbers = list(numbers_of_callers())
+    numbers = [(at, schema) for at, schema in values_of_callers() if is_number(schema)]
     assert len(numbers) > 80
     for at, schema in numbers:
         if {"enum", "const"} & set(schema):
@@ -308,6 +311,78 @@ async def test_a_float_is_finite(text: str) -> None:
 async def test_an_offset_beyond_64_bits_in_a_query_is_an_invalid_request(path: str) -> None:
     answer = await WORLD.call("GET", path, "ops", "ana", params={"after": 10**20})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), answer.text
+
+
+def test_every_time_that_a_caller_may_send_says_its_bounds() -> None:
+    times = [(at, one) for at, one in values_of_callers() if one.get("format") == "date-time"]
+    assert len(times) >= 8
+    for at, schema in times:
+        assert "from 2000 to before 2200" in schema.get("description", "").lower(), at
+
+
+BLOCK = ("PUT /v1/risk/blocks/{kind}/{value}", "until")
+TIMES = [
+    BLOCK,
+    ("POST /v1/campaigns", "starts_at"),
+    ("POST /v1/campaigns", "ends_at"),
+    ("POST /v1/stores/{store_id}/stock/counts", "as_of"),
+    ("POST /v1/stores/{store_id}/pause", "until"),
+    ("POST /v1/stores/{store_id}/items/{sku}/pause", "until"),
+    ("POST /v1/riders/{rider_id}/shift", "ends_at"),
+]
+
+
+async def with_time(route: str, field: str, at: str) -> httpx.Response:
+    """The answer to the route's example with another time in it."""
+    method, address = route.split(" ")
+    example = operation_of(route)["requestBody"]["content"]["application/json"]["example"]
+    filled = re.sub(r"\{(\w+)\}", lambda match: PATH_VALUES[match[1]], address)
+    role = roles_of(route)[0]
+    return await WORLD.call(
+        method, filled, role, SUBJECTS[role], key=f"{field} {at}", json={**example, field: at}
+    )
+
+
+TOO_EARLY = ["0001-01-01T00:00:00+14:00", "1999-12-31T23:59:59.999Z", "2000-01-01T00:59:59+01:00"]
+TOO_LATE = ["9999-12-31T23:59:59-14:00", "2200-01-01T00:00:00Z", "2199-12-31T23:00:00-01:00"]
+
+
+@pytest.mark.parametrize(
+    ("route", "field", "at"),
+    [(*one, at) for one in TIMES for at in (TOO_EARLY[0], TOO_LATE[0])]
+    + [(*BLOCK, at) for at in TOO_EARLY[1:] + TOO_LATE[1:]],
+)
+async def test_a_time_out_of_bounds_is_an_invalid_request_and_asks_nobody(
+    route: str, field: str, at: str
+) -> None:
+    before = len(WORLD.runtime.asked)
+    answer = await with_time(route, field, at)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (422, "invalid-request"), answer.text
+    (wrong,) = problem["errors"]
+    assert wrong["field"] == field
+    assert "from 2000 to before 2200 (UTC)" in wrong["message"]
+    assert len(WORLD.runtime.asked) == before
+
+
+@pytest.mark.parametrize("at", ["2000-01-01T00:00:00Z", "2199-12-31T23:59:59.999Z"])
+@pytest.mark.parametrize(("route", "field"), TIMES)
+async def test_the_first_and_the_last_time_are_taken(route: str, field: str, at: str) -> None:
+    answer = await with_time(route, field, at)
+    assert 200 <= answer.status_code < 300, answer.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("1999-12-31T10:00:00-14:00", "2000-01-01T00:00:00Z"),
+        ("2200-01-01T13:59:59+14:00", "2199-12-31T23:59:59Z"),
+    ],
+)
+async def test_bounds_of_times_are_utc_and_what_is_within_them_is_shown_again(
+    sent: str, shown: str
+) -> None:
+    assert (await with_time(*BLOCK, sent)).json()["until"] == shown
 
 
 def test_the_documents_of_webhooks_have_the_bound_of_the_business() -> None:

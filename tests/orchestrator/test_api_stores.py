@@ -17,6 +17,8 @@ from domain.store import commands as store
 from orchestrator.api import desk
 from tests.fakes.api_world import ORDER_ID, ApiWorld
 
+Y2000 = 946_684_800.0
+"""2000-01-01T00:00:00Z."""
 SHOP = {"lat": 4.65, "lon": -74.06}
 FAR, FARTHER = {"lat": 5, "lon": -74}, {"lat": 5, "lon": -75}
 STORE = {
@@ -62,8 +64,8 @@ async def sent(world: ApiWorld, method: str, path: str, role: str, body: Any = N
          inventory.Receive("receipt:k", (inventory.StockItem("MILK", 0),), "store:s-1")),
         ("transfers", {"to_store": "s-8", "items": [{"sku": "MILK", "quantity": 1}]},
          inventory.Transfer("transfer:k", "s-8", (inventory.StockItem("MILK", 1),), "store:s-1")),
-        ("counts", {"sku": "MILK", "counted": 3, "as_of": "1970-01-01T01:00:00+01:00"},
-         inventory.Count("count:k", "MILK", 3, 0.0, "store:s-1")),
+        ("counts", {"sku": "MILK", "counted": 3, "as_of": "2000-01-01T01:00:30+01:00"},
+         inventory.Count("count:k", "MILK", 3, Y2000 + 30, "store:s-1")),
         ("damages", {"sku": "MILK", "quantity": -2},
          inventory.MarkDamaged("damage:k", "MILK", -2, "store:s-1")),
         ("safety", {"sku": "MILK", "safety": 4}, inventory.SetSafety("MILK", 4)),
@@ -190,12 +192,12 @@ async def test_open_tickets_look_like_the_single_one() -> None:
 
 async def test_pauses_carry_their_end_in_service_time() -> None:
     world = ApiWorld()
-    body = {"paused": True, "until": "1970-01-01T00:01:00Z", "reason": "fire"}
+    body = {"paused": True, "until": "2000-01-01T00:01:00Z", "reason": "fire"}
     assert await sent(world, "POST", "/v1/stores/s-1/pause", "store", body) == (
-        "store/s-1", store.PauseStore(True, 60.0, "fire"),
+        "store/s-1", store.PauseStore(True, Y2000 + 60, "fire"),
     )  # fmt: skip
     assert await sent(world, "POST", "/v1/stores/s-1/items/MILK/pause", "ops", body) == (
-        "store/s-1", store.PauseItem("MILK", True, 60.0),
+        "store/s-1", store.PauseItem("MILK", True, Y2000 + 60),
     )  # fmt: skip
 
 
@@ -217,8 +219,9 @@ async def test_an_inbox_is_passed_on_with_its_own_json_untouched() -> None:
     ("path", "body", "command"),
     [
         ("shift", {"dispatch_zone": "north", "vehicle": "bicycle", "position": SHOP,
-                   "ends_at": "1970-01-01T00:01:00Z"},
-         rider.StartShift("north", "bicycle", Position(4.65, -74.06), 3, 50_000, 60.0, ("USD",))),
+                   "ends_at": "2000-01-01T00:01:00Z"},
+         rider.StartShift("north", "bicycle", Position(4.65, -74.06), 3, 50_000, Y2000 + 60,
+                          ("USD",))),
         ("shift/end", None, rider.EndShift()),
         ("offers/of-1/accept", None, rider.AcceptOffer("of-1")),
         ("offers/of-1/decline", None, rider.DeclineOffer("of-1")),

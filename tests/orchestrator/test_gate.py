@@ -225,6 +225,27 @@ async def test_who_holds_stock_unpaid_is_challenged_and_let_through_when_cleared
         assert await locked(world) == 11
 
 
+@pytest.mark.parametrize("given", [{}, {"passed": False}, {"code": "123456"}], ids=str)
+async def test_a_challenge_that_the_channel_does_not_call_passed_is_failed(
+    given: dict[str, Any],
+) -> None:
+    async with engine_world() as world:
+        await opened(world, 30)
+        for number in range(4):
+            await place(world, f"k-{number}")
+        challenge = (await place(world, "k-4")).json()["challenge"]
+        path = f"/v1/risk/challenges/{challenge['challenge_id']}/answers"
+        body = {"customer_id": "c-1", **given}
+        failed = await world.call("POST", path, "channel", "app", body, "p-1")
+        assert (failed.status_code, code_of(failed)) == (403, "challenge-failed")
+        assert "has not passed" in failed.json()["detail"]
+        assert "clearance" not in failed.json()
+        body = {"customer_id": "c-1", "passed": True}
+        passed = await world.call("POST", path, "channel", "app", body, "p-2")
+        clearance = passed.json()["clearance"]
+        assert not code_of(await place(world, "k-5", clearance=clearance))
+
+
 async def test_a_burst_of_one_customer_is_counted_while_it_is_under_way() -> None:
     async with engine_world() as world:
         await opened(world, 50)
@@ -235,7 +256,8 @@ async def test_a_burst_of_one_customer_is_counted_while_it_is_under_way() -> Non
         assert await locked(world) == 4
 
 
-async def test_a_code_is_sent_to_the_customer_and_no_guess_passes() -> None:
+@pytest.mark.parametrize("said", [False, True])
+async def test_a_code_is_sent_to_the_customer_and_no_guess_passes(said: bool) -> None:
     async with engine_world() as world:
         await opened(world, 30)
         await world.call("PUT", "/v1/channels/app", "ops", "ana", {"challenge": "code"})
@@ -252,11 +274,11 @@ async def test_a_code_is_sent_to_the_customer_and_no_guess_passes() -> None:
         assert isinstance(notice, Notify)
         assert (notice.audience, notice.template) == ("customer:c-1", "challenge-code")
         path = f"/v1/risk/challenges/{challenge['challenge_id']}/answers"
-        for given in ({"passed": True}, {"code": "00000"}):
+        for given in ({"passed": True}, {"code": "00000"}, {"passed": True, "code": "00000"}):
             body = {"customer_id": "c-1", **given}
             wrong = await world.call("POST", path, "channel", "app", body, str(given))
             assert (wrong.status_code, code_of(wrong)) == (403, "challenge-failed")
-        body = {"customer_id": "c-1", "code": notice.facts["code"]}
+        body = {"customer_id": "c-1", "passed": said, "code": notice.facts["code"]}
         passed = await world.call("POST", path, "channel", "app", body, "p-3")
         clearance = passed.json()["clearance"]
         assert not code_of(await place(world, "k-5", clearance=clearance))
