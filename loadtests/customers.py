@@ -4,10 +4,11 @@ A customer queues where a queue token is asked for and waits for the turn; waits
 ``Retry-After`` says; passes a challenge and sends the order again; repeats a call whose outcome is
 unknown with the same key. What the service refuses for a good reason (sold out, group full) is an
 answer and shows in the statistics as a row of its own, under its code; what no customer should ever
-be told counts as a failure.
+be told counts as a failure, and the verdict hears of what only a defect of the service explains.
 """
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import gevent
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from loadtests.scene import CURRENCY, NOBODY_HOME, CampaignSpot
 from loadtests.stage import Stage, stage_of
+from loadtests.verdict import is_fault
 from orchestrator.client import models
 
 __all__ = ["Answered", "Customer", "FlashCustomer", "GroupCustomer", "RiderUser", "Shopper",
@@ -40,6 +42,8 @@ SHARES_DEVICE = 0.03
 CANCELS = 0.05
 NOT_AT_HOME = 0.03
 PAYS_AT_DOOR = 0.5
+FAULT_SHOWN_BYTES = 300
+"""So much of a failed answer's body is in its sample."""
 CLOCKS_DIFFER_S = 0.02
 """A queue's turn is waited for so much longer: the customer's clock is not the service's."""
 LAST_SEAT_WAITS_S = 0.4
@@ -157,7 +161,11 @@ class Customer(FastHttpUser):
             if answered.ok or status in (202, 204):
                 response.success()
                 return answered, 0.0
-            answered.code = str((answered.body or {}).get("code", status))
+            code = _problem_code(response.headers or {}, answered.body)
+            if is_fault(status, code):
+                shown = (content or b"")[:FAULT_SHOWN_BYTES].decode(errors="replace")
+                self.stage.customers.faults.note(f"{status} to {method} {name}: {shown}")
+            answered.code = code or str(status)
             response.request_meta["name"] = f"{name} ({answered.code})"
             if answered.code in expected:
                 response.success()
@@ -469,6 +477,12 @@ def _decoded(content: bytes) -> Any:
         return msgspec.json.decode(content)
     except msgspec.DecodeError:
         return None
+
+
+def _problem_code(headers: Mapping[str, str], body: Any) -> str:
+    """Of a problem document; "" if it is none."""
+    is_problem = headers.get("Content-Type", "").startswith("application/problem+json")
+    return str(body.get("code", "")) if is_problem and isinstance(body, dict) else ""
 
 
 def _seconds(text: str | None) -> float:

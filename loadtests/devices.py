@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from loadtests.scene import CURRENCY, NOBODY_HOME, Scene, StoreSpot
-from loadtests.verdict import RiderSaw, TabletSaw
+from loadtests.verdict import RiderSaw, TabletSaw, is_fault
 from orchestrator.client import (
     DoorstepClient,
     InboxMessage,
@@ -40,6 +40,8 @@ REMITS_AT = 100_000
 STILL_HERE_S = 60.0
 """A resting rider says so this often: dispatch forgets who is silent for ten minutes."""
 ENDED = frozenset({"cancelled", "rejected", "returned", "collected", "delivered"})
+NO_PROBLEM = ("not-a-problem", "unknown")
+"""What the client makes of an error without the code of a problem document."""
 
 
 class Report(Protocol):
@@ -179,6 +181,8 @@ class Device:
         except ProblemError as problem:
             name = f"{name} ({problem.code})"
             error = str(problem) if problem.status == 0 or problem.status >= 500 else ""
+            if is_fault(problem.status, "" if problem.code in NO_PROBLEM else problem.code):
+                self._saw.faults.note(f"{problem.status} to POST {name}: {problem}")
             raise
         finally:
             self._report("POST", name, (time.perf_counter() - started) * 1000, error)
@@ -192,7 +196,7 @@ class Tablet(Device):
     ) -> None:
         super().__init__(scene, client, f"tablet-{spot.store_id}", saw, report)
         self.store_id = spot.store_id
-        self._tickets = saw.tickets
+        self._tickets, self._shown = saw.tickets, saw.open
         self._over: set[str] = set()
         self._asked: set[str] = set()
 
@@ -210,6 +214,7 @@ class Tablet(Device):
         )
 
     def _snapshot(self, snapshot: Any) -> None:
+        self._shown.clear()  # it replaces all that was there
         for closed in snapshot.get("closed", ()):
             self._show(closed)
         for ticket in snapshot["tickets"]:
@@ -220,11 +225,16 @@ class Tablet(Device):
         if message.type == "ticket.opened":
             self._open(data["ticket"])
         elif message.type == "ticket.closed":
-            self._over.add(data["closed"]["fulfilment_id"])
+            self._end(data["closed"]["fulfilment_id"])
         elif message.type == "ticket.cancel_asked":
             self._hold_back(data["fulfilment_id"])
         elif "progress" in data and data["progress"]["state"] in ENDED:
-            self._over.add(data["fulfilment_id"])
+            self._end(data["fulfilment_id"])
+
+    def _end(self, fulfilment_id: str) -> None:
+        """Off the board."""
+        self._over.add(fulfilment_id)
+        self._shown.discard(fulfilment_id)
 
     def _show(self, ticket: dict[str, Any]) -> bool:
         """On the screen; False when it was there already."""
@@ -236,6 +246,8 @@ class Tablet(Device):
 
     def _open(self, ticket: dict[str, Any]) -> None:
         fulfilment_id = ticket["fulfilment_id"]
+        if ticket["progress"]["state"] not in ENDED:
+            self._shown.add(fulfilment_id)
         if self._show(ticket):
             self._start(self._serve(fulfilment_id), fulfilment_id)
         if ticket["progress"]["cancel_asked"]:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from loadtests.verdict import Finding
@@ -63,7 +64,7 @@ def show(result: Result) -> None:
     console.print(f"\n[bold]{result.scenario}[/]: the books at the end")
     console.print(table)
     for finding in outcome.findings[:FINDINGS_SHOWN]:
-        console.print(f"[red]  {finding}[/]", markup=True)
+        console.print(f"[red]  {escape(str(finding))}[/]", markup=True)
     if outcome.explained:
         console.print("[green]Verdict: every unit, every cent and every order is explained.[/]")
         return

@@ -2,21 +2,21 @@
 
 Pure: :func:`judge` looks at the :class:`Evidence` and lists what nothing explains; it asks nobody.
 An empty list means: nothing was sold beyond its quota, every unit and every cent is explained, no
-acknowledged order is lost, and every tablet saw every order of its store. A run in which nothing
-happened proves nothing and is no success either.
+acknowledged order is lost, every tablet saw every order of its store and shows none that is over,
+and nobody was told that the service itself had failed. A run in which nothing happened proves
+nothing and is no success either.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
 from orchestrator.client import models
 
 __all__ = [
-    "FINAL_STATES", "CustomersSaw", "Evidence", "Finding", "RiderSaw", "TabletSaw", "figures",
-    "judge", "kept_of",
+    "FINAL_STATES", "CustomersSaw", "Evidence", "Faults", "Finding", "RiderSaw", "TabletSaw",
+    "figures", "is_fault", "judge", "kept_of",
 ]  # fmt: skip
 
 FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
@@ -26,6 +26,9 @@ WITH_TICKET = HANDED_OVER | {
     "rejected", "returning", "returned",
 }  # fmt: skip
 """States that a fulfilment reaches only when its store's ticket was acted on."""
+OVER = HANDED_OVER | {"cancelled", "returned"}
+"""States of a fulfilment with which its store has nothing more to do."""
+FAULT_SAMPLES_MAX = 5
 
 
 class Finding(Struct, frozen=True):
@@ -37,6 +40,27 @@ class Finding(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject}: {self.text}"
+
+
+class Faults(Struct):
+    """Answers by which the service itself had failed, not refused (see :func:`is_fault`)."""
+
+    count: int = 0
+    samples: list[str] = field(default_factory=list)
+    """The first of them, for people."""
+
+    def note(self, text: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.samples) < FAULT_SAMPLES_MAX:
+            self.samples.append(text)
+
+
+def is_fault(status: int, code: str) -> bool:
+    """Whether an answer is a failure of the service itself: any 5xx but 503 with the ``code`` of a
+    problem document ("": the body was none). Under 503 the service states what may be tried again,
+    such as ``busy``, ``outcome-unknown`` or ``journal-away``, and nothing else."""
+    return status >= 500 and (status != 503 or code in ("", "internal-error"))
 
 
 class CustomersSaw(Struct):
@@ -51,6 +75,7 @@ class CustomersSaw(Struct):
     """Placings whose repeat with the same key named another order."""
     trouble: list[str] = field(default_factory=list)
     """Errors of the load test itself."""
+    faults: Faults = field(default_factory=Faults)
 
 
 class TabletSaw(Struct):
@@ -58,6 +83,8 @@ class TabletSaw(Struct):
 
     tickets: dict[str, str] = field(default_factory=dict)
     """Fulfilment id -> order id, in the order in which they first showed."""
+    open: set[str] = field(default_factory=set)
+    """Those of them that it shows as open now."""
     stored: int = 0
     """The last inbox offset the tablet is done with."""
     head: int = 0
@@ -66,6 +93,7 @@ class TabletSaw(Struct):
     """Offsets that were skipped or came twice."""
     reconnects: int = 0
     trouble: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
 
 
 class RiderSaw(Struct):
@@ -82,6 +110,7 @@ class RiderSaw(Struct):
     """Cash that the service says the rider still holds, minor units."""
     reconnects: int = 0
     trouble: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
 
 
 class Evidence(Struct):
@@ -105,7 +134,7 @@ def judge(evidence: Evidence) -> list[Finding]:
     findings: list[Finding] = []
     for check in (
         _something_happened, _orders, _order_money, _campaigns, _groups, _stock, _reconciliation,
-        _tablets, _riders, _trouble,
+        _tablets, _riders, _faults, _trouble,
     ):  # fmt: skip
         findings.extend(check(evidence))
     return findings
@@ -383,8 +412,9 @@ def _reconciliation(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _tablets(evidence: Evidence) -> Iterator[Finding]:
-    """No order was missed, and none shown that there is not. (A fulfilment that was given to
-    another store has left its order, but its ticket was no ghost.)"""
+    """No order was missed, none shown that there is not, and none is still open that is over
+    (DOMAIN, Users: no ghost orders after a cancel). A fulfilment that was given to another store
+    has left its order: its ticket was no ghost as long as it went away."""
     for order in evidence.orders.values():
         for part in order.fulfilments:
             saw = evidence.tablets.get(part.store_id)
@@ -399,7 +429,24 @@ def _tablets(evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(
                     "ghost-ticket", fulfilment_id, f"{store_id} saw it, there is no such order"
                 )
+        for fulfilment_id in sorted(saw.open):
+            how = _over(evidence.orders.get(saw.tickets.get(fulfilment_id, "")), fulfilment_id)
+            if how:
+                yield Finding(
+                    "ticket-left", fulfilment_id,
+                    f"is still open on the tablet of {store_id}, the books say {how}",
+                )  # fmt: skip
         yield from _inbox(f"tablet of {store_id}", saw)
+
+
+def _over(order: models.Order | None, fulfilment_id: str) -> str:
+    """How the fulfilment ended for its store; "" while it goes on, or is none."""
+    if order is None:
+        return ""
+    for part in order.fulfilments:
+        if part.fulfilment_id == fulfilment_id:
+            return next((s for s in (part.state, order.state) if s in OVER | FINAL_STATES), "")
+    return "given to another store"
 
 
 def _riders(evidence: Evidence) -> Iterator[Finding]:
@@ -437,8 +484,27 @@ def _inbox(device: str, saw: TabletSaw | RiderSaw) -> Iterator[Finding]:
         yield Finding("inbox-unread", device, f"stored {saw.stored}, the inbox is at {saw.head}")
 
 
+# --- What people were told -----------------------------------------------------------------------
+
+
+def _faults(evidence: Evidence) -> Iterator[Finding]:
+    for name, saw in _people(evidence):
+        faults = saw.faults
+        if faults.count:
+            yield Finding(
+                "internal-error", name,
+                f"answers by which the service had failed: {faults.count}, the first: "
+                f"{faults.samples[0]}",
+            )  # fmt: skip
+
+
 def _trouble(evidence: Evidence) -> Iterator[Finding]:
-    people: Mapping[str, Any] = {"customers": evidence.customers, **evidence.tablets}
-    for name, saw in [*people.items(), *evidence.riders.items()]:
+    for name, saw in _people(evidence):
         for text in saw.trouble:
             yield Finding("trouble", name, text)
+
+
+def _people(evidence: Evidence) -> Iterator[tuple[str, CustomersSaw | TabletSaw | RiderSaw]]:
+    yield "customers", evidence.customers
+    yield from evidence.tablets.items()
+    yield from evidence.riders.items()

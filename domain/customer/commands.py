@@ -40,7 +40,7 @@ class RecordOrder(Command, tag="customer.record_order.v1"):
 class RecordOutcome(Command, tag="customer.record_outcome.v1"):
     """From the order: ``completed | cancelled | refused`` (refused at the door, COD) ``| void`` (of
     a campaign, and it came to nothing: it never counted) ``| expired`` (it held stock and was not
-    paid in time)."""
+    paid in time) ``| lapsed`` (it could no longer be paid, which was not the customer's doing)."""
 
     order_id: str
     outcome: str

@@ -4,6 +4,7 @@ and nothing else."""
 from typing import TypeAlias, assert_never
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from domain.customer.commands import Standing
 from domain.customer.events import (
@@ -16,11 +17,11 @@ from domain.errors import Refused
 
 __all__ = [
     "EXPIRED_S", "OPEN_MAX", "OUTCOMES", "RECENT_MAX", "RESERVED_S", "CustomerEvent",
-    "CustomerState", "check_cod", "check_newcomer", "evolve", "idle_since", "record_order",
+    "CustomerState", "Heard", "check_cod", "check_newcomer", "evolve", "idle_since", "record_order",
     "record_outcome", "standing",
 ]  # fmt: skip
 
-OUTCOMES = ("completed", "cancelled", "refused", "void", "expired")
+OUTCOMES = ("completed", "cancelled", "refused", "void", "expired", "lapsed")
 RECENT_MAX = 32
 """How many finished orders are remembered, so that a repeated message counts once."""
 
@@ -33,6 +34,24 @@ EXPIRED_S = 7 * 86_400.0
 """An order that expired unpaid is held against its customer for so long."""
 
 CustomerEvent: TypeAlias = CodReserved | NewcomerReserved | OrderRecorded | OutcomeRecorded
+
+
+class Heard(Struct, frozen=True, array_like=True, gc=False):
+    """What was heard of one order. Its notices are owed one by one, each sent again until it is
+    taken: what they amount to must not depend on the order in which they arrive."""
+
+    recorded: bool = False
+    """It was placed and confirmed."""
+    lapsed: bool = False
+    """It was not paid in time; if it was recorded, then for a late payment."""
+    void: tuple[str, ...] = ()
+    """Its claims that came to nothing."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the customer's orders: what was recorded did not come to nothing.
+        Of an order that lapsed, the first void claim is the one that was not paid in time."""
+        return self.recorded and len(self.void) <= self.lapsed
 
 
 class CustomerState(Struct, array_like=True, gc=False):
@@ -59,6 +78,8 @@ class CustomerState(Struct, array_like=True, gc=False):
     """... until when no other may be, unless it is recorded ..."""
     first_after: str = ""
     """... and the claim that it had before, which came to nothing."""
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """Orders of which ``open``, ``recent`` and ``expired`` do not tell all, oldest first."""
 
     def open_cod(self, now: float) -> int:
         """Orders open or reserved that are to be paid in cash."""
@@ -113,10 +134,9 @@ def check_newcomer(
 
 
 def record_order(state: CustomerState, order_id: str, cod: bool, now: float) -> list[CustomerEvent]:
-    """An order was placed; told again, or after its end, nothing changes."""
-    if order_id in state.open or order_id in state.recent:
-        return []
-    return [OrderRecorded(order_id, cod, now)]
+    """An order was placed; told again, nothing changes. Told after its end it counts, but is not
+    open again."""
+    return [] if _heard(state, order_id).recorded else [OrderRecorded(order_id, cod, now)]
 
 
 def idle_since(state: CustomerState) -> float:
@@ -136,18 +156,25 @@ def standing(state: CustomerState, now: float) -> Standing:
 def record_outcome(
     state: CustomerState, order_id: str, outcome: str, now: float, claim_id: str = ""
 ) -> list[CustomerEvent]:
-    """An order ended, once; one that expired may still be paid late, and is forgiven then: what is
-    heard of its old claim only after that changes nothing. Raises ``Refused`` with
+    """An order ended, once; one that expired may still be paid late, and is forgiven then. Each of
+    its claims comes to nothing once, also when that is heard only after the end; what is heard of
+    a claim that was not paid in time does not undo a late payment. Raises ``Refused`` with
     ``wrong-outcome``."""
     if outcome not in OUTCOMES:
         raise Refused("wrong-outcome", f"The outcome is one of {', '.join(OUTCOMES)}.")
-    if outcome == "void" and order_id not in state.open and state.first != order_id:
-        return []
-    if outcome == "void" and state.first == order_id and claim_id and claim_id == state.first_after:
-        return []
-    if outcome == "expired" and (order_id in state.expired or order_id in state.open):
-        return []
-    return [] if order_id in state.recent else [OutcomeRecorded(order_id, outcome, now)]
+    heard = _heard(state, order_id)
+    match outcome:
+        case "void" if claim_id:
+            told = claim_id in heard.void
+        case "void":  # a release that did not say which: what counts, or may be the first
+            told = not heard.counts and state.first != order_id
+        case "expired":
+            told = order_id in state.expired or (heard.recorded and heard.lapsed)
+        case "lapsed":
+            told = heard.lapsed
+        case _:
+            told = order_id in state.recent
+    return [] if told else [OutcomeRecorded(order_id, outcome, now, claim_id)]
 
 
 def evolve(state: CustomerState | None, event: CustomerEvent) -> CustomerState:
@@ -164,28 +191,79 @@ def evolve(state: CustomerState | None, event: CustomerEvent) -> CustomerState:
         case NewcomerReserved(order_id, at, until, instead_of):
             state.first, state.first_at = order_id, at
             state.first_until, state.first_after = until or at + RESERVED_S, instead_of
+            if instead_of:
+                heard = _with_void(_heard(state, order_id), instead_of)
+                _hear(state, order_id, replace(heard, lapsed=True))
         case OrderRecorded(order_id, cod):
             state.reserved.pop(order_id, None)
-            state.expired.pop(order_id, None)
-            state.open[order_id] = cod
-            state.orders += 1
-            if len(state.open) > OPEN_MAX:
-                del state.open[next(iter(state.open))]
-        case OutcomeRecorded(order_id, "void"):
-            state.orders -= state.open.pop(order_id, None) is not None
+            _hear(state, order_id, replace(_heard(state, order_id), recorded=True), cod)
+        case OutcomeRecorded(order_id, "void", _, claim_id):
+            _hear(state, order_id, _with_void(_heard(state, order_id), claim_id))
             if state.first == order_id:
                 state.first, state.first_at = "", 0.0
                 state.first_until, state.first_after = 0.0, ""
         case OutcomeRecorded(order_id, "expired", at):
+            heard = _heard(state, order_id)
             state.expired[order_id] = at
+            _hear(state, order_id, replace(heard, lapsed=True))
             if len(state.expired) > RECENT_MAX:
                 del state.expired[next(iter(state.expired))]
+        case OutcomeRecorded(order_id, "lapsed"):
+            _hear(state, order_id, replace(_heard(state, order_id), lapsed=True))
         case OutcomeRecorded(order_id, outcome):
             state.reserved.pop(order_id, None)
-            state.open.pop(order_id, None)
             state.completed += outcome == "completed"
             state.refusals += outcome == "refused"
-            state.recent = [*state.recent[1 - RECENT_MAX :], order_id]
+            _finish(state, order_id)
         case _:
             assert_never(event)
     return state
+
+
+def _heard(state: CustomerState, order_id: str) -> Heard:
+    """What was heard of the order. Of most, the other fields tell: an order that ended was recorded
+    before."""
+    told = Heard(order_id in state.open or order_id in state.recent, order_id in state.expired)
+    return state.heard.get(order_id, told)
+
+
+def _hear(state: CustomerState, order_id: str, heard: Heard, cod: bool = False) -> None:
+    """More was heard of the order: it counts, and is open, as all of that says."""
+    state.orders += heard.counts - _heard(state, order_id).counts
+    if heard.recorded:
+        state.expired.pop(order_id, None)
+    if not heard.counts or order_id in state.recent:
+        state.open.pop(order_id, None)
+    else:
+        # What counts again although a claim was void is no cash: campaigns are paid online.
+        state.open.setdefault(order_id, cod)
+        if len(state.open) > OPEN_MAX:
+            del state.open[next(iter(state.open))]
+    _keep(state, order_id, heard)
+
+
+def _finish(state: CustomerState, order_id: str) -> None:
+    """The order has ended; whether it was recorded, and counts, is another question."""
+    heard = _heard(state, order_id)
+    state.open.pop(order_id, None)
+    for forgotten in state.recent[: 1 - RECENT_MAX]:
+        state.heard.pop(forgotten, None)
+    state.recent = [*state.recent[1 - RECENT_MAX :], order_id]
+    _keep(state, order_id, heard)
+
+
+def _keep(state: CustomerState, order_id: str, heard: Heard) -> None:
+    """Remember what the other fields do not tell."""
+    state.heard.pop(order_id, None)
+    if heard != _heard(state, order_id):
+        state.heard[order_id] = heard
+        if len(state.heard) > RECENT_MAX:
+            del state.heard[next(iter(state.heard))]
+
+
+def _with_void(heard: Heard, claim_id: str) -> Heard:
+    """One more of its claims came to nothing. An older release did not say which, only when it was
+    of the order that is recorded: both, in case it had lapsed before."""
+    if claim_id:
+        return heard if claim_id in heard.void else replace(heard, void=(*heard.void, claim_id))
+    return replace(heard, void=("", "")) if heard.recorded else heard

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from loadtests.outcome import Outcome, Result
+from loadtests.outcome import Outcome, Result, show
 from loadtests.verdict import (
     CustomersSaw,
     Evidence,
     RiderSaw,
     TabletSaw,
     figures,
+    is_fault,
     judge,
 )
 from orchestrator.client import models
@@ -195,6 +196,32 @@ def show_a_ghost(evidence: Evidence) -> None:
     evidence.tablets[STORE].tickets["o9-1"] = "o9"
 
 
+def keep_showing_what_was_cancelled(evidence: Evidence) -> None:
+    evidence.tablets[STORE].tickets["o3-1"] = "o3"
+    evidence.tablets[STORE].open.add("o3-1")
+
+
+def keep_showing_what_was_delivered(evidence: Evidence) -> None:
+    evidence.tablets[STORE].open.add("o1-1")
+
+
+def keep_showing_what_another_store_has(evidence: Evidence) -> None:
+    evidence.tablets["s2"] = TabletSaw({"o1-0": "o1"}, {"o1-0"})
+
+
+def fail_inside(evidence: Evidence) -> None:
+    for number in range(7):
+        evidence.customers.faults.note(f"500 to POST /v1/orders: request {number}")
+
+
+def fail_inside_at_a_tablet(evidence: Evidence) -> None:
+    evidence.tablets[STORE].faults.note("500 to POST tablet: accept")
+
+
+def fail_inside_at_a_phone(evidence: Evidence) -> None:
+    evidence.riders[RIDER].faults.note("502 to POST rider: deliver")
+
+
 def skip_a_message(evidence: Evidence) -> None:
     evidence.tablets[STORE].gaps.append("message 4 came after 2")
 
@@ -244,6 +271,12 @@ def stumble(evidence: Evidence) -> None:
     (list_a_difference, "books-unexplained"),
     (miss_a_ticket, "ticket-missed"),
     (show_a_ghost, "ghost-ticket"),
+    (keep_showing_what_was_cancelled, "ticket-left"),
+    (keep_showing_what_was_delivered, "ticket-left"),
+    (keep_showing_what_another_store_has, "ticket-left"),
+    (fail_inside, "internal-error"),
+    (fail_inside_at_a_tablet, "internal-error"),
+    (fail_inside_at_a_phone, "internal-error"),
     (skip_a_message, "inbox-gap"),
     (leave_a_message_unread, "inbox-unread"),
     (deliver_twice, "delivered-twice"),
@@ -256,6 +289,62 @@ def test_what_nothing_explains_is_found(breaks: Callable[[Evidence], None], kind
     evidence = sold_out()
     breaks(evidence)
     assert kind in kinds(evidence)
+
+
+def test_a_ticket_that_is_left_after_a_cancel_is_named_with_its_store() -> None:
+    evidence = sold_out()
+    keep_showing_what_was_cancelled(evidence)
+    [finding] = judge(evidence)
+    assert (finding.kind, finding.subject) == ("ticket-left", "o3-1")
+    assert finding.text == f"is still open on the tablet of {STORE}, the books say cancelled"
+
+
+def test_a_ticket_of_a_part_that_goes_on_may_be_open() -> None:
+    evidence = sold_out()
+    going = order(3, state="paid")
+    part = replace(going.fulfilments[0], state="picking")
+    evidence.orders["o3"] = replace(going, fulfilments=[part])
+    evidence.tablets[STORE].tickets["o3-1"] = "o3"
+    evidence.tablets[STORE].open.add("o3-1")
+    assert "ticket-left" not in kinds(evidence)
+    evidence.orders["o3"] = replace(going, fulfilments=[part], state="cancelled")
+    assert "ticket-left" in kinds(evidence)
+
+
+@pytest.mark.parametrize(("status", "code", "fault"), [
+    (500, "internal-error", True),
+    (500, "", True),
+    (502, "", True),
+    (503, "", True),
+    (503, "internal-error", True),
+    (503, "busy", False),
+    (503, "gateway-busy", False),
+    (503, "unavailable", False),
+    (503, "outcome-unknown", False),
+    (503, "journal-away", False),
+    (409, "wrong-state", False),
+    (429, "too-many-requests", False),
+    (0, "unreachable", False),
+])  # fmt: skip
+def test_a_refusal_that_the_service_states_is_no_failure_of_its_own(
+    status: int, code: str, fault: bool
+) -> None:
+    assert is_fault(status, code) is fault
+
+
+def test_answers_that_failed_inside_are_told_with_their_number_and_a_sample() -> None:
+    evidence = sold_out()
+    fail_inside(evidence)
+    [finding] = judge(evidence)
+    assert finding.subject == "customers"
+    assert finding.text.endswith(": 7, the first: 500 to POST /v1/orders: request 0")
+
+
+def test_a_sample_is_shown_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+    evidence = sold_out()
+    evidence.customers.faults.note('500 to GET /v1: {"errors": ["[/red]"]}')
+    show(result("mixed-day", evidence))
+    assert '["[/red]"]' in capsys.readouterr().out
 
 
 def test_a_run_in_which_nothing_happened_proves_nothing() -> None:
@@ -327,7 +416,9 @@ def without_campaigns() -> Evidence:
     ("group-buy", lambda: grouped("normal", 2, []), form_a_group_with_one_too_many,
      "group-overfull"),
     ("tablets", without_campaigns, miss_a_ticket, "ticket-missed"),
+    ("tablets", without_campaigns, keep_showing_what_was_cancelled, "ticket-left"),
     ("mixed-day", sold_out, lose_a_unit_of_stock, "stock-mismatch"),
+    ("mixed-day", sold_out, fail_inside, "internal-error"),
 ])  # fmt: skip
 def test_books_that_add_up_exit_with_zero_and_wrong_ones_with_one(
     scenario: str, books: Callable[[], Evidence], breaks: Callable[[Evidence], None], finding: str
@@ -340,9 +431,13 @@ def test_books_that_add_up_exit_with_zero_and_wrong_ones_with_one(
 
 
 def exit_code(scenario: str, evidence: Evidence) -> int:
+    return result(scenario, evidence).exit_code
+
+
+def result(scenario: str, evidence: Evidence) -> Result:
     findings = judge(evidence)
     outcome = Outcome(scenario, not findings, len(findings), findings, figures(evidence))
-    return Result(scenario, outcome, "", []).exit_code
+    return Result(scenario, outcome, "", [])
 
 
 def test_a_scenario_that_could_not_be_played_exits_with_two() -> None:

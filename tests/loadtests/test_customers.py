@@ -1,0 +1,82 @@
+"""What a load test's customers note when the service answers that it has failed."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest_asyncio
+from aiohttp import web
+
+from loadtests.processes import child_environment
+from loadtests.verdict import CustomersSaw
+
+PROBLEM = "application/problem+json"
+ANSWERS = {
+    "/internal": (500, PROBLEM, '{"code": "internal-error", "detail": "Something of ours."}'),
+    "/bare": (500, "text/plain", "Internal Server Error"),
+    "/refused": (409, PROBLEM, '{"code": "wrong-state", "detail": "It is over."}'),
+    "/proxy": (503, "text/html", "<html>no upstream</html>"),
+    "/busy": (503, PROBLEM, '{"code": "gateway-busy", "detail": "Nothing was changed."}'),
+}
+"""The first answer to each path; a customer who asks again is answered."""
+
+# Locust patches the sockets of its process: a customer needs one of their own.
+CALLS = """
+import sys
+from types import SimpleNamespace
+from loadtests.customers import Customer
+from loadtests.verdict import CustomersSaw
+from locust.env import Environment
+import msgspec, random
+url, *paths = sys.argv[1:]
+Customer.host = url
+customer = Customer(Environment(user_classes=[Customer]))
+scene = SimpleNamespace(channel_token="token")
+customer.stage = SimpleNamespace(scene=scene, customers=CustomersSaw())
+customer.device_id, customer.dice = "device", random.Random(1)
+for path in paths:
+    customer.call("POST", path, f"{path} (a call)", {}, key="key")
+sys.stdout.buffer.write(msgspec.json.encode(customer.stage.customers))
+"""
+
+
+@pytest_asyncio.fixture
+async def service() -> AsyncIterator[str]:
+    """A service that fails at the first call of each path; its address."""
+    answered: set[str] = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path in answered:
+            return web.json_response({})
+        answered.add(request.path)
+        status, kind, body = ANSWERS[request.path]
+        return web.Response(status=status, content_type=kind, text=body)
+
+    app = web.Application()
+    app.router.add_post("/{path}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def saw(url: str, *paths: str) -> CustomersSaw:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CALLS, url, *paths,
+        stdout=asyncio.subprocess.PIPE, env=child_environment(),
+    )  # fmt: skip
+    out, _ = await child.communicate()
+    return msgspec.json.decode(out, type=CustomersSaw)
+
+
+async def test_customers_note_what_failed_inside_and_no_refusal(service: str) -> None:
+    found = await saw(service, *ANSWERS)
+    assert found.faults.count == 3
+    assert [sample.split(": ")[0] for sample in found.faults.samples] == [
+        "500 to POST /internal (a call)", "500 to POST /bare (a call)",
+        "503 to POST /proxy (a call)",
+    ]  # fmt: skip
+    assert "internal-error" in found.faults.samples[0]
