@@ -29,11 +29,12 @@ from domain.campaign.events import (
     GroupFailed,
     GroupFormed,
     QuotaRefused,
+    Unclaimed,
 )
 from domain.campaign.state import CampaignEvent, CampaignState, evolve
 from domain.campaign.views import CampaignView, GroupList, QuotaView, Seating
 from domain.catalogue.model import Component
-from domain.errors import Refused
+from domain.errors import Busy, Refused
 from domain.inventory.commands import GiveBack, SetAside, StockItem
 from domain.notice import Notify
 from domain.order.commands import ConfirmClaim, RecordGroup
@@ -121,12 +122,27 @@ def _open(state: CampaignState | None, command: Open, context: Context) -> Decis
 
 
 def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
-    seat = state.seats.get(command.claim_id) or state.settled_seat(command.claim_id)
+    seat = state.seats.get(command.claim_id)
+    if seat is None and command.customer_id in state.bought:  # who has nothing is not looked for
+        seat = state.settled_seat(command.claim_id)
     if seat is not None and seat.outcome != "failed":
         after = After((), state.tally)
         return Decision(reply=rules.claimed_again(seat, command.claim_id, after, context.now))
+    before = state.claims.get(command.order_id)
+    if before is not None and not state.seats[before].paid:
+        return _left_behind(state, before, context)
     events = rules.claim(state, command, context.entity_id, context.now)
     return Decision(events, events[-1])
+
+
+def _left_behind(state: CampaignState, claim_id: str, context: Context) -> Decision:
+    """An order claims anew: what it claimed before is of a wish that was never stored, or of an
+    order that expired, whose word for it is still on its way. That one is given back first, so that
+    nobody stands in their own way; the order asks again in a moment."""
+    events, returned = rules.unclaim(state, Unclaim(claim_id, "claimed anew"), context.now)
+    sends = _give_back(state, f"unclaim {claim_id}", returned, context)
+    again = Busy("claimed-before", "An earlier claim of this order was given back; claim again.")
+    return Decision(events, again.as_problem(), [*sends, *_tell_group(state, events, context)])
 
 
 def _end(state: CampaignState, by: str, why: str, context: Context) -> Decision:
@@ -163,28 +179,31 @@ def _as_ended(seen: CampaignView, event: Ended) -> CampaignView:
 def _tell_group(
     state: CampaignState, events: Sequence[CampaignEvent], context: Context
 ) -> list[Send]:
-    """The orders of a group that formed or failed learn of it; the one that is being answered
-    hears it twice, which changes nothing."""
+    """The orders of a group that formed or failed learn of it, the unpaid ones that their seat is
+    void. The one that is being answered hears it twice, which changes nothing."""
     sends = []
+    gone = {event.claim_id for event in events if isinstance(event, Unclaimed)}
     for event in events:
         if not isinstance(event, GroupFormed | GroupFailed):
             continue
-        formed = isinstance(event, GroupFormed)
-        price = event.price if isinstance(event, GroupFormed) else 0
-        reason = event.reason if isinstance(event, GroupFailed) else ""
-        outcome = "formed" if formed else "failed"
-        group = state.groups[event.group_id]
-        by_order = {state.seats[name].order_id: name for name in group.claims}
-        for order_id in event.order_ids:
-            sends.append(
-                Send(
-                    f"order/{order_id}",
-                    RecordGroup(
-                        context.entity_id, by_order[order_id], event.group_id, outcome, price,
-                        reason, context.now,
-                    ),
-                )
+        for claim_id in state.groups[event.group_id].claims:
+            if claim_id in gone:
+                continue
+            order_id = state.seats[claim_id].order_id
+            outcome, price, store_id = "void", 0, ""
+            reason = "the group formed without it"
+            if isinstance(event, GroupFailed):
+                reason = event.reason
+            if order_id in event.order_ids:
+                outcome = "failed"
+                if isinstance(event, GroupFormed):
+                    outcome, price = "formed", event.price
+                    store_id = rules.store_of(state, event, claim_id)
+            told = RecordGroup(
+                context.entity_id, claim_id, event.group_id, outcome, price, reason, context.now,
+                store_id,
             )  # fmt: skip
+            sends.append(Send(f"order/{order_id}", told))
     return sends
 
 

@@ -5,6 +5,7 @@ is a fraction of the objects, and a snapshot copies it instead of encoding each 
 entity that has done ten thousand things today is stored nearly as fast as one that has done ten.
 """
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Generic, TypeVar
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct, field
 from msgspec.msgpack import Decoder, encode
 
-__all__ = ["PAGE_ENTRIES", "History", "Page", "recall", "remember", "reopen"]
+__all__ = ["PAGE_ENTRIES", "History", "Page", "entries", "recall", "remember", "reopen"]
 
 PAGE_ENTRIES = 1_000
 KEY_BYTES = 16
@@ -42,8 +43,16 @@ class History(Struct, Generic[T], array_like=True, gc=False):
     """Oldest first."""
 
 
-def remember(history: History[T], key: str, entry: T, at: float, kept_s: float) -> None:
-    """Note ``entry`` under ``key`` for ``kept_s`` seconds at least (evolve)."""
+def remember(
+    history: History[T],
+    key: str,
+    entry: T,
+    at: float,
+    kept_s: float,
+    pages_max: int | None = None,
+) -> None:
+    """Note ``entry`` under ``key`` for ``kept_s`` seconds at least (evolve), unless more pages than
+    ``pages_max`` would be full by then."""
     recent = history.recent
     if recent and (len(recent) >= PAGE_ENTRIES or at - history.since > kept_s):
         history.pages.append(_sealed(recent, at))
@@ -51,6 +60,8 @@ def remember(history: History[T], key: str, entry: T, at: float, kept_s: float) 
     pages = history.pages
     while pages and at - pages[0].until > kept_s:
         del pages[0]
+    if pages_max is not None:
+        del pages[: -pages_max or None]
     if not recent:
         history.since = at
     recent[key] = entry
@@ -67,6 +78,20 @@ def recall(history: History[T], key: str, decoder: Decoder[list[T]]) -> T | None
         if place is not None:
             return decoder.decode(page.entries)[place]
     return None
+
+
+def entries(history: History[T], decoder: Decoder[list[T]]) -> Iterator[T]:
+    """All that is known, each id once, as of last."""
+    seen = set()
+    for key, entry in history.recent.items():
+        seen.add(_fingerprint(key))
+        yield entry
+    for page in reversed(history.pages):
+        for place, entry in enumerate(decoder.decode(page.entries)):
+            fingerprint = page.keys[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+            if fingerprint not in seen:
+                seen.add(fingerprint)
+                yield entry
 
 
 def reopen(

@@ -5,14 +5,16 @@ the campaign has confirmed its claim (and its group has formed); only then do it
 quota and its tickets reach their stores. DOMAIN, Group-buy and Flash sale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from zlib import crc32
 
 from msgspec.structs import replace
 
 from actors.engine.kind import Answered, Ask, Context, Decision
 from actors.order.owing import (
+    finish,
     notify_customer,
     open_ticket,
     refund,
@@ -34,11 +36,13 @@ from domain.geo import Position
 from domain.neighbourhood import Candidate, preference
 from domain.order.commands import Place, RecordGroup
 from domain.order.events import (
+    Cancelled,
     Fulfilment,
     FulfilmentCancelled,
     Line,
     Reseated,
     SeatConfirmed,
+    Unit,
 )
 from domain.order.money import refund_cuts
 from domain.order.placing import (
@@ -168,8 +172,9 @@ def _first_question(command: Place, context: Context) -> Ask:
     position = command.address.position if command.delivery == "delivery" else None  # type: ignore[union-attr]
     candidates = _candidates(brief, position, command.store_id, command.channel, context)
     claim = Claim(
-        f"{order_id}-1", order_id, command.customer.customer_id, command.channel, line.quantity,
-        tuple(candidates), policy.max_splits, command.group_id,
+        _claim_id(order_id, 1, line.quantity, candidates, command.group_id), order_id,
+        command.customer.customer_id, command.channel, line.quantity, tuple(candidates),
+        policy.max_splits, command.group_id,
     )  # fmt: skip
     seats = Seats(command.campaign_id, claim, line, candidates, 1, 2, None)
     if command.group_id and _for_newcomers(brief):
@@ -179,12 +184,23 @@ def _first_question(command: Place, context: Context) -> Ask:
     return _ask_claim(seats)
 
 
+def _claim_id(
+    order_id: str, number: int, quantity: int, stores: Iterable[str], group_id: str
+) -> str:
+    """Of this wish alone. A claim can be stored although its order was not, and the order's id may
+    then be used for another wish: that one must not find this claim and take it for its own."""
+    wish = f"{quantity} {group_id} {' '.join(sorted(stores))}"
+    return f"{order_id}-{number}.{crc32(wish.encode()):08x}"
+
+
 def _for_newcomers(brief: Brief) -> bool:
     """Whether only newcomers join its groups (anyone opens one)."""
     return brief.terms.group is not None and brief.terms.group.kind == "newcomers"
 
 
 def _campaign_line(command: Place, brief: Brief, lines: Sequence[Line]) -> Line:
+    """The wish as one line at the campaign's price. A combo holds what it held when the quota was
+    set aside, whatever the catalogue says by now."""
     terms = brief.terms
     if len(lines) != 1 or lines[0].sku != terms.sku:
         raise Refused("campaign-lines", f"An order of this campaign holds {terms.sku} alone.")
@@ -195,6 +211,7 @@ def _campaign_line(command: Place, brief: Brief, lines: Sequence[Line]) -> Line:
     (line,) = lines
     return replace(
         line,
+        stock=tuple(Unit(part.sku, part.quantity) for part in brief.stock),
         unit_price=terms.price,
         amount=terms.price * line.quantity,
         list_price=line.unit_price,
@@ -287,8 +304,8 @@ def check_pay(state: OrderState, context: Context) -> Ask | None:
 
 def claim_again(state: OrderState, context: Context) -> Ask | Seats | Problem:
     """A late payer's claim: the same units, in the same group if it has a seat, else by the
-    campaign's policy. Who comes back to a group joins it: one for newcomers takes them only if they
-    still are one. Raises what may be tried again."""
+    campaign's policy. A group for newcomers takes who joined it back only if they still are one;
+    who opened it need not be one. Raises what may be tried again."""
     seats: Seats | None = context.memo
     if seats is None:
         return _late_question(state, context)
@@ -323,13 +340,14 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     )
     number = state.number + 1
     claim = Claim(
-        f"{state.order_id}-{number}", state.order_id, state.customer.customer_id, state.channel,
-        line.quantity, tuple(candidates), context.views.channel(state.channel).max_splits,
-        state.group_id, late=True,
+        _claim_id(state.order_id, number, line.quantity, candidates, state.group_id),
+        state.order_id, state.customer.customer_id, state.channel, line.quantity,
+        tuple(candidates), context.views.channel(state.channel).max_splits, state.group_id,
+        late=True,
     )  # fmt: skip
     next_line = max(int(line.line_id.rpartition("/")[2]) for line in state.lines) + 1
     seats = Seats(state.campaign_id, claim, line, candidates, number, next_line, state.freight)
-    seats.newcomer = _for_newcomers(brief)
+    seats.newcomer = _for_newcomers(brief) and not state.heads_group
     return _ask_claim(seats)
 
 
@@ -342,8 +360,9 @@ def _apart(seats: Seats, context: Context) -> Ask | Problem:
         return seats.problem
     seats = _at(seats, CLAIM)
     seats.number, seats.newcomer = seats.number + 1, False
-    claim_id = f"{seats.claim.order_id}-{seats.number}"
-    seats.claim = replace(seats.claim, claim_id=claim_id, group_id="")
+    claim = seats.claim
+    claim_id = _claim_id(claim.order_id, seats.number, claim.quantity, claim.stores, "")
+    seats.claim = replace(claim, claim_id=claim_id, group_id="")
     return _ask_claim(seats)
 
 
@@ -359,7 +378,7 @@ def seat_answered(state: OrderState, answered: Answered, context: Context) -> De
     answer = answered.answer
     assert isinstance(answer, Seating)
     if answer.outcome in ("sold", "formed"):
-        _go(turn, answer.group_id, answer.price)
+        _go(turn, answer.group_id, answer.price, answer.store_id)
     elif answer.outcome == "failed":
         _fail(turn, "group-failed", "its group did not form")
     return turn.decision()
@@ -368,13 +387,27 @@ def seat_answered(state: OrderState, answered: Answered, context: Context) -> De
 def record_group(state: OrderState, command: RecordGroup, context: Context) -> Decision:
     """The order's group formed or failed; told again, nothing changes."""
     turn = Turn(state, context)
-    if command.claim_id != state.claim_id or not _waits(state):
+    if command.claim_id != state.claim_id:
         return turn.decision()
-    if command.outcome == "formed":
-        _go(turn, command.group_id, command.price)
+    if command.outcome == "void":
+        if state.state == "placed":
+            _seat_void(turn, command.reason)
+    elif not _waits(state):
+        pass
+    elif command.outcome == "formed":
+        _go(turn, command.group_id, command.price, command.store_id)
     else:
         _fail(turn, "group-failed", command.reason)
     return turn.decision()
+
+
+def _seat_void(turn: Turn, reason: str) -> None:
+    """The group is decided and the order not paid: there is nothing left to pay for. Money that is
+    under way is a late payer's; for a paid order the answer to its confirmation says the same."""
+    turn.record(Cancelled("timeout", reason, turn.now))
+    void_order(turn)
+    finish(turn, "lapsed")
+    notify_customer(turn, "group-failed", campaign_id=turn.state.campaign_id, reason=reason)
 
 
 def _waits(state: OrderState) -> bool:
@@ -403,8 +436,10 @@ def _seat_gone(turn: Turn, problem: Problem) -> Decision | Ask:
     return turn.decision()
 
 
-def _go(turn: Turn, group_id: str, unit_price: int) -> None:
+def _go(turn: Turn, group_id: str, unit_price: int, store_id: str) -> None:
     """The goods are sold: to the stores with them; what was paid too much goes back."""
+    if store_id:
+        _take_from(turn, store_id)
     state = turn.state
     cuts = tuple(
         (line.line_id, (line.unit_price - unit_price) * line.quantity)
@@ -425,6 +460,35 @@ def _go(turn: Turn, group_id: str, unit_price: int) -> None:
         if back is not None:
             facts["refunded"] = str(back.amount)
         notify_customer(turn, "group-formed", **facts)
+
+
+def _take_from(turn: Turn, store_id: str) -> None:
+    """The group's units are at this store, which could serve the order when it was placed."""
+    state, views = turn.state, turn.context.views
+    (part,) = [part for part in state.parts if part.state == "held"]
+    before = part.fulfilment
+    if before.store_id == store_id:
+        return
+    position = None
+    if state.delivery == "delivery" and state.address is not None:
+        position = state.address.position
+    found = views.candidate(store_id, turn.now, position, state.channel)
+    if found is not None:
+        to = routing.Part(found.store, found.zone, (), found.distance_m)
+    else:  # its zones were redrawn since; what was promised to the customer holds
+        store = views.stores[store_id]
+        to = routing.Part(store, store.zones[0] if position and store.zones else None, ())
+    fulfilment_id = f"{state.order_id}-{state.number + 1}"
+    fulfilment = fulfilment_of(fulfilment_id, to, before.freight)
+    turn.record(
+        Reseated(
+            turn.now,
+            (replace(fulfilment, campaign_id=state.campaign_id),),
+            tuple(replace(line, fulfilment_id=fulfilment_id) for line in state.lines),
+            state.claim_id,
+            state.group_id,
+        )
+    )
 
 
 def _fail(turn: Turn, template: str, reason: str) -> None:

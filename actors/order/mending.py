@@ -88,11 +88,11 @@ def _sale(state: OrderState, fulfilment_id: str, moved: Sequence[ReturnItem | Lo
 
 
 def _from_quota(state: OrderState, fulfilment_id: str) -> bool:
-    """A campaign's fulfilment, also one that was rerouted since (its claim has its number)."""
+    """A campaign's fulfilment, also one that was rerouted since."""
     part = find_part(state, fulfilment_id)
-    if part is not None:
-        return bool(part.fulfilment.campaign_id)
-    return bool(state.campaign_id) and fulfilment_id == state.claim_id
+    if part is None:
+        return fulfilment_id in state.from_quota
+    return bool(part.fulfilment.campaign_id)
 
 
 def correction_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:

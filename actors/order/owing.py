@@ -268,7 +268,7 @@ def void_order(turn: Turn) -> None:
 
 def finish(turn: Turn, outcome: str) -> None:
     """The customer's record learns of the order's end: ``completed | cancelled | refused``, or that
-    it ``expired`` unpaid (risk: holding stock without paying)."""
+    it ``expired`` unpaid (risk: holding stock without paying) or ``lapsed`` without their doing."""
     state = turn.state
     if state.customer.customer_id:
         turn.owe(f"customer/{state.customer.customer_id}", RecordOutcome(state.order_id, outcome))

@@ -189,6 +189,7 @@ def _placed_in_campaign(command: Place, seats: Seats, context: Context) -> Decis
         campaign_id=command.campaign_id,
         claim_id=claimed.claim_id,
         group_id=claimed.group_id,
+        heads_group=bool(claimed.group_id) and not command.group_id,
     )
     state = evolve(None, placed)
     if placed.total:

@@ -20,6 +20,7 @@ from domain.campaign.events import (
 from domain.campaign.order_ids import OrderIds
 from domain.campaign.quota import holds_units
 from domain.campaign.state import CampaignState, units_of
+from domain.catalogue.model import Component
 from domain.errors import Refused
 
 __all__ = ["REPEATS_S", "Brief", "brief_of", "followed", "orders_of", "unclaimed"]
@@ -35,6 +36,8 @@ class Brief(Struct, gc=False):
     campaign_id: str
     terms: Terms
     list_price: int
+    stock: tuple[Component, ...]
+    """Stock units behind one unit, as they were set aside."""
     tally: Tally = Tally()
     left: dict[str, int] = field(default_factory=dict)
     """Units available by store."""
@@ -98,7 +101,7 @@ def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
     for its orders keeps :attr:`Brief.orders`: see :func:`unclaimed`."""
     if isinstance(event, Opened):
         stores = {share.store_id for share in event.terms.quota}
-        return Brief(campaign_id, event.terms, event.list_price, unanswered=stores)
+        return Brief(campaign_id, event.terms, event.list_price, event.stock, unanswered=stores)
     if brief is None:
         return None
     after = getattr(event, "after", None)
@@ -131,6 +134,7 @@ def brief_of(campaign_id: str, state: CampaignState) -> Brief:
         campaign_id,
         state.terms,
         state.list_price,
+        state.stock,
         state.tally,
         {store_id: shelf.available for store_id, shelf in state.shelves.items()},
         {store_id for store_id, shelf in state.shelves.items() if not shelf.answered},
@@ -152,9 +156,8 @@ def orders_of(state: CampaignState) -> OrderIds | None:
     bought: then nobody is told *sold out* without being asked."""
     orders, sold = unclaimed(state.terms), 0
     holds = holds_units(state.terms)
-    for seats in (state.seats, state.settled, state.settled_before):
-        for seat in seats.values():
-            orders.add(seat.order_id)
-            if seat.outcome in ("sold", "formed") or (holds and seat.paid and not seat.outcome):
-                sold += units_of(seat.parts)
+    for seat in (*state.seats.values(), *state.settled_seats()):
+        orders.add(seat.order_id)
+        if seat.outcome in ("sold", "formed") or (holds and seat.paid and not seat.outcome):
+            sold += units_of(seat.parts)
     return orders if sold >= state.tally.sold else None

@@ -6,8 +6,8 @@ from domain.message import Event, Value
 
 __all__ = [
     "After", "ClaimKept", "Claimed", "ClaimsAsked", "Confirmed", "Ended", "GroupClosing",
-    "GroupFailed", "GroupFormed", "GroupOpened", "Opened", "QuotaRefused", "QuotaSet", "Tally",
-    "Unclaimed",
+    "GroupFailed", "GroupFormed", "GroupOpened", "Moved", "Opened", "QuotaRefused", "QuotaSet",
+    "Tally", "Unclaimed",
 ]  # fmt: skip
 
 
@@ -80,6 +80,9 @@ class Claimed(Event, tag="campaign.claimed.v1"):
     """When the order, unpaid, gives them back."""
     after: After
     at: float
+    stores: tuple[str, ...] = ()
+    """Stores that can serve it, the preferred first; of a seat whose units leave as its group
+    forms."""
 
 
 class Confirmed(Event, tag="campaign.confirmed.v1"):
@@ -123,6 +126,13 @@ class GroupClosing(Event, tag="campaign.group_closing.v1"):
     until: float
 
 
+class Moved(Value):
+    """A seat whose units come from another store than it was claimed at."""
+
+    claim_id: str
+    store_id: str
+
+
 class GroupFormed(Event, tag="campaign.group_formed.v1"):
     """Its paid members' orders go to the stores together. ``price`` is the final one; unpaid seats
     are void."""
@@ -132,6 +142,8 @@ class GroupFormed(Event, tag="campaign.group_formed.v1"):
     price: int
     after: After
     at: float
+    moved: tuple[Moved, ...] = ()
+    """Seats whose own store had sold out by then."""
 
 
 class GroupFailed(Event, tag="campaign.group_failed.v1"):

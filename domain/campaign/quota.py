@@ -13,7 +13,7 @@ from msgspec import Struct
 from domain.campaign.commands import Share, Terms
 from domain.campaign.events import After, Tally
 
-__all__ = ["Ahead", "Shelf", "end", "fill", "free", "hold", "holds_units", "pay", "take"]
+__all__ = ["Ahead", "Shelf", "end", "fill", "free", "hold", "holds_units", "move", "pay", "take"]
 
 
 class Shelf(Struct, array_like=True, gc=False):
@@ -69,6 +69,17 @@ def pay(shelves: Shelves, terms: Terms, parts: Iterable[Share]) -> None:
             shelf = shelves[part.store_id]
             shelf.held -= part.units
             shelf.sold += part.units
+
+
+def move(shelves: Shelves, moves: Iterable[tuple[Share, str]], *, ended: bool) -> None:
+    """Units that a seat was to take (``on_formation``) come from another store instead."""
+    left = []
+    for part, store_id in moves:
+        shelves[part.store_id].wanted -= part.units
+        shelves[store_id].wanted += part.units
+        left.append(part.store_id)
+    if ended:
+        end(shelves, left)
 
 
 def take(shelves: Shelves, terms: Terms, parts: Iterable[Share]) -> None:

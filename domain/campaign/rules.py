@@ -13,7 +13,7 @@ Each function returns the events to store, none when the command was seen before
 - **A failed group** counts for nothing: its units and its customers' counts are given back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from domain.campaign import quota
 from domain.campaign.commands import (
@@ -36,6 +36,7 @@ from domain.campaign.events import (
     GroupFailed,
     GroupFormed,
     GroupOpened,
+    Moved,
     Opened,
     QuotaSet,
     Unclaimed,
@@ -58,7 +59,7 @@ __all__ = [
     "ASKED_MAX", "ASK_AGAIN_S", "CLOSE_GRACE_S", "PLACES_MAX", "check_channel", "check_pay",
     "check_terms", "check_window", "claim", "claimed_again", "close_group", "confirm",
     "due_claims", "due_group", "end", "groups", "opened", "quota_set", "remaining_of", "seating",
-    "sold_out", "unclaim", "view",
+    "sold_out", "store_of", "unclaim", "view",
 ]  # fmt: skip
 
 ASK_AGAIN_S = 300.0
@@ -184,9 +185,15 @@ def claim(
         Claimed(
             command.claim_id, command.order_id, command.customer_id, parts, group_id,
             min(now + terms.pay_s, closes_at), ahead.after(), now,
+            () if holds_units(terms) else _stores(state, command),
         )
     )  # fmt: skip
     return events
+
+
+def _stores(state: CampaignState, command: Claim) -> tuple[str, ...]:
+    """Those of the campaign that can serve the claim, the preferred first."""
+    return tuple([store_id for store_id in command.stores if store_id in state.shelves])
 
 
 def check_window(terms: Terms, ended: bool, now: float) -> None:
@@ -259,7 +266,7 @@ def _joinable(state: CampaignState, command: Claim, group: Group | None, now: fl
 def _allocate(state: CampaignState, command: Claim) -> tuple[Share, ...]:
     """The preferred store that has all, else the fewest stores that have it together."""
     quantity, shelves = command.quantity, state.shelves
-    stores = [store_id for store_id in command.stores if store_id in shelves]
+    stores = _stores(state, command)
     holds = holds_units(state.terms)
     for store_id in stores:
         shelf = shelves[store_id]
@@ -331,7 +338,8 @@ def seating(state: CampaignState, claim_id: str, events: Sequence[CampaignEvent]
     """What became of a confirmed claim, ``events`` not yet applied."""
     for event in reversed(events):
         if isinstance(event, GroupFormed):
-            return Seating("formed", event.group_id, event.price)
+            store_id = store_of(state, event, claim_id)
+            return Seating("formed", event.group_id, event.price, store_id)
         if isinstance(event, GroupFailed):
             return Seating("failed", event.group_id)
         if isinstance(event, Confirmed) and not event.group_id:
@@ -341,7 +349,17 @@ def seating(state: CampaignState, claim_id: str, events: Sequence[CampaignEvent]
         return Seating("waiting", seat.group_id, state.terms.price)
     settled = state.settled_seat(claim_id)
     assert settled is not None
-    return Seating(settled.outcome, settled.group_id, settled.price)
+    store_id = settled.parts[0].store_id if settled.stores else ""
+    return Seating(settled.outcome, settled.group_id, settled.price, store_id)
+
+
+def store_of(state: CampaignState, formed: GroupFormed, claim_id: str) -> str:
+    """Which store serves a seat of a group that forms now; empty: that was never open."""
+    seat = state.seats[claim_id]
+    for moved in formed.moved:
+        if moved.claim_id == claim_id:
+            return moved.store_id
+    return seat.parts[0].store_id if seat.stores else ""
 
 
 def unclaim(
@@ -407,10 +425,10 @@ def _outcome(
     """Formed or failed; ``ahead`` holds the quota so far and gets what follows."""
     terms = state.terms
     orders = tuple([state.seats[name].order_id for name in paid])
-    reason = ""
+    reason, places = "", _places(state, paid)
     if terms.group is None or len(paid) < terms.group.size:
         reason = "too few members" if paid or unpaid else "nobody left"
-    elif not _room(state, paid, ahead):
+    elif places is None:
         reason = "sold out"
     for name in unpaid:
         _free(state, name, ahead, paid=False)
@@ -418,20 +436,74 @@ def _outcome(
         for name in paid:
             _free(state, name, ahead, paid=True)
         return GroupFailed(group_id, orders, reason, ahead.after(), now)
-    for name in paid:
-        quota.take(ahead, terms, state.seats[name].parts)
-    return GroupFormed(group_id, orders, _price(terms, len(paid)), ahead.after(), now)
+    parts = {name: state.seats[name].parts for name in paid}
+    moved = []
+    for name, store_id in (places or {}).items():
+        (part,) = parts[name]
+        if part.store_id != store_id:
+            moved.append(Moved(name, store_id))
+    quota.move(ahead, [(parts[one.claim_id][0], one.store_id) for one in moved], ended=state.ended)
+    for one in moved:
+        parts[one.claim_id] = (Share(one.store_id, parts[one.claim_id][0].units),)
+    for taken in parts.values():
+        quota.take(ahead, terms, taken)
+    price = _price(terms, len(paid))
+    return GroupFormed(group_id, orders, price, ahead.after(), now, tuple(moved))
 
 
-def _room(state: CampaignState, paid: Iterable[str], ahead: Ahead) -> bool:
-    """Whether the members' stores still have their units."""
+def _places(state: CampaignState, paid: Sequence[str]) -> dict[str, str] | None:
+    """Which store each member's units come from, where that is open until a group forms: its own
+    if that still has them, else another that can serve it. None: there are not enough."""
     if holds_units(state.terms):
+        return {}
+    search = _Places(state)
+    away = [name for name in paid if not search.stay(name)]
+    return search.at if all(search.find(name, set()) for name in away) else None
+
+
+class _Places:
+    """A search for stores: members in their places make room for others where they can serve
+    themselves elsewhere."""
+
+    def __init__(self, state: CampaignState) -> None:
+        self._seats = state.seats
+        self._left = {name: shelf.available for name, shelf in state.shelves.items()}
+        self.at: dict[str, str] = {}
+
+    def stay(self, name: str) -> bool:
+        """Take the units where the seat was claimed, if they are there."""
+        return self._put(name, self._seats[name].parts[0].store_id)
+
+    def find(self, name: str, tried: set[str]) -> bool:
+        """Take them anywhere but at the stores tried before."""
+        stores = [store_id for store_id in self._seats[name].stores if store_id not in tried]
+        if any(self._put(name, store_id) for store_id in stores):
+            return True
+        for store_id in stores:
+            if store_id not in tried:
+                tried.add(store_id)
+                for other in [one for one, at in self.at.items() if at == store_id]:
+                    moved = self.at[other] == store_id and self._leaves(other, tried)
+                    if moved and self._put(name, store_id):
+                        return True
+        return False
+
+    def _put(self, name: str, store_id: str) -> bool:
+        units = self._seats[name].parts[0].units
+        if self._left[store_id] < units:
+            return False
+        self._left[store_id] -= units
+        self.at[name] = store_id
         return True
-    need: dict[str, int] = {}
-    for name in paid:
-        for part in state.seats[name].parts:
-            need[part.store_id] = need.get(part.store_id, 0) + part.units
-    return all(ahead[store_id].available >= units for store_id, units in need.items())
+
+    def _leaves(self, name: str, tried: set[str]) -> bool:
+        """Whether the member went elsewhere."""
+        store_id = self.at.pop(name)
+        if self.find(name, tried):
+            self._left[store_id] += self._seats[name].parts[0].units
+            return True
+        self.at[name] = store_id
+        return False
 
 
 def _free(state: CampaignState, claim_id: str, ahead: Ahead, *, paid: bool) -> None:

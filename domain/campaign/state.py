@@ -4,11 +4,13 @@
 day, so that a repeated message finds what became of it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias
 
 from msgspec import Struct, field
+from msgspec.msgpack import Decoder
+from msgspec.structs import replace
 
 from domain.campaign import quota
 from domain.campaign.commands import Share, Terms
@@ -30,6 +32,7 @@ from domain.campaign.events import (
 )
 from domain.campaign.quota import Shelf
 from domain.catalogue.model import Component
+from domain.history import History, entries, recall, remember
 
 __all__ = [
     "ASK_GRACE_S", "CampaignEvent", "CampaignState", "Group", "Seat", "capacity", "due_entry",
@@ -40,8 +43,8 @@ ASK_GRACE_S = 30.0
 """An order gives an unpaid claim back by itself; it is asked only if it has not by then."""
 SETTLED_S = 86_400.0
 """Settled seats are remembered for at least so long ..."""
-SETTLED_MAX = 200_000
-"""... unless more than so many of them came since."""
+SETTLED_PAGES = 400
+"""... unless more than so many pages of them came since."""
 
 CampaignEvent: TypeAlias = (
     Opened | QuotaSet | QuotaRefused | GroupOpened | Claimed | Confirmed | Unclaimed | ClaimsAsked
@@ -53,7 +56,8 @@ Timer: TypeAlias = tuple[float, str]
 
 
 class Seat(Struct, array_like=True, gc=False):
-    """One order's claim. ``outcome`` once settled: ``sold | formed | failed``."""
+    """One order's claim. ``outcome`` once settled: ``sold | formed``, or ``failed``: its group did,
+    or the order gave its units back."""
 
     order_id: str
     customer_id: str
@@ -64,6 +68,8 @@ class Seat(Struct, array_like=True, gc=False):
     paid: bool = False
     outcome: str = ""
     price: int = 0
+    stores: tuple[str, ...] = ()
+    """Where else its units may come from when its group forms."""
 
 
 class Group(Struct, array_like=True, gc=False):
@@ -86,9 +92,7 @@ class CampaignState(Struct, array_like=True, gc=False):
     tally: Tally = Tally()
     seats: dict[str, Seat] = field(default_factory=dict)
     """By claim id: unpaid ones, and paid ones whose group is open."""
-    settled: dict[str, Seat] = field(default_factory=dict)
-    settled_before: dict[str, Seat] = field(default_factory=dict)
-    settled_since: float = 0.0
+    settled: History[Seat] = field(default_factory=History)
     bought: dict[str, int] = field(default_factory=dict)
     """Customer -> units claimed or bought over the whole campaign."""
     groups: dict[str, Group] = field(default_factory=dict)
@@ -100,10 +104,19 @@ class CampaignState(Struct, array_like=True, gc=False):
     """A heap. Entries that no longer hold stay until they come to the top, which is always live."""
     ended: bool = False
     ended_at: float = 0.0
+    claims: dict[str, str] = field(default_factory=dict)
+    """Order -> the claim by which it has one of ``seats``."""
 
     def settled_seat(self, claim_id: str) -> Seat | None:
         """A settled seat that is still remembered."""
-        return self.settled.get(claim_id) or self.settled_before.get(claim_id)
+        return recall(self.settled, claim_id, _seats)
+
+    def settled_seats(self) -> Iterator[Seat]:
+        """All of them."""
+        return entries(self.settled, _seats)
+
+
+_seats: Decoder[list[Seat]] = Decoder(list[Seat])
 
 
 def capacity(terms: Terms) -> int:
@@ -171,8 +184,10 @@ def _group_opened(state: CampaignState, event: GroupOpened) -> None:
 def _claimed(state: CampaignState, event: Claimed) -> None:
     ask_at = event.expires_at + ASK_GRACE_S
     state.seats[event.claim_id] = Seat(
-        event.order_id, event.customer_id, event.parts, event.group_id, ask_at, event.expires_at
-    )
+        event.order_id, event.customer_id, event.parts, event.group_id, ask_at, event.expires_at,
+        stores=event.stores,
+    )  # fmt: skip
+    state.claims[event.order_id] = event.claim_id
     units = units_of(event.parts)
     state.bought[event.customer_id] = state.bought.get(event.customer_id, 0) + units
     quota.hold(state.shelves, state.terms, event.parts)
@@ -195,14 +210,13 @@ def _confirmed(state: CampaignState, event: Confirmed) -> None:
 
 
 def _unclaimed(state: CampaignState, event: Unclaimed) -> None:
-    seat = state.seats.pop(event.claim_id, None)
-    if seat is None:
+    if event.claim_id not in state.seats:
         seat = state.settled_seat(event.claim_id)
         assert seat is not None, event.claim_id
-        state.settled.pop(event.claim_id, None)
-        state.settled_before.pop(event.claim_id, None)
         _free(state, seat, settled=True)
+        _remember(state, event.claim_id, replace(seat, outcome="failed"), event.at)
     else:
+        seat = _leave(state, event.claim_id)
         group = state.groups.get(seat.group_id)
         if group is not None:
             group.claims.remove(event.claim_id)
@@ -233,11 +247,14 @@ def _group_closing(state: CampaignState, event: GroupClosing) -> None:
 def _group_formed(state: CampaignState, event: GroupFormed) -> None:
     group = state.groups.pop(event.group_id)
     state.closed[event.group_id] = "formed"
+    moves = [(state.seats[moved.claim_id].parts[0], moved.store_id) for moved in event.moved]
+    quota.move(state.shelves, moves, ended=state.ended)
+    for moved, (part, store_id) in zip(event.moved, moves, strict=True):
+        state.seats[moved.claim_id].parts = (Share(store_id, part.units),)
     for claim_id in group.claims:
         seat = state.seats[claim_id]
         if not seat.paid:
-            del state.seats[claim_id]
-            _free(state, seat, settled=False)
+            _free(state, _leave(state, claim_id), settled=False)
             continue
         quota.take(state.shelves, state.terms, seat.parts)
         _settle(state, claim_id, "formed", event.price, event.at)
@@ -279,13 +296,22 @@ def _free(state: CampaignState, seat: Seat, *, settled: bool) -> None:
     )
 
 
-def _settle(state: CampaignState, claim_id: str, outcome: str, price: int, at: float) -> None:
+def _leave(state: CampaignState, claim_id: str) -> Seat:
+    """The seat, which is no longer one of ``seats``."""
     seat = state.seats.pop(claim_id)
+    if state.claims.get(seat.order_id) == claim_id:
+        del state.claims[seat.order_id]
+    return seat
+
+
+def _settle(state: CampaignState, claim_id: str, outcome: str, price: int, at: float) -> None:
+    seat = _leave(state, claim_id)
     seat.outcome, seat.price = outcome, price
-    if at - state.settled_since > SETTLED_S or len(state.settled) >= SETTLED_MAX:
-        state.settled_before, state.settled = state.settled, {}
-        state.settled_since = at
-    state.settled[claim_id] = seat
+    _remember(state, claim_id, seat, at)
+
+
+def _remember(state: CampaignState, claim_id: str, seat: Seat, at: float) -> None:
+    remember(state.settled, claim_id, seat, at, SETTLED_S, SETTLED_PAGES)
 
 
 def _ask_later(state: CampaignState, claim_id: str, ask_at: float) -> None:

@@ -68,3 +68,5 @@ class Seating(Struct, frozen=True, array_like=True, tag="campaign.seating.v1", g
     outcome: str
     group_id: str = ""
     price: int = 0
+    store_id: str = ""
+    """Of a formed group: the store that has the units, if that was left open until then."""

@@ -129,7 +129,8 @@ class ConfirmClaim(Command, tag="order.confirm_claim.v1"):
 
 class RecordGroup(Command, tag="order.record_group.v1"):
     """From a campaign: the order's group has ``formed`` (its goods go to their store; what was paid
-    beyond ``price`` goes back) or ``failed`` (everything goes back)."""
+    beyond ``price`` goes back) or ``failed`` (everything goes back), or, told to an order that had
+    not paid by then, its seat is ``void``."""
 
     campaign_id: str
     claim_id: str
@@ -138,6 +139,8 @@ class RecordGroup(Command, tag="order.record_group.v1"):
     price: int
     reason: str
     at: float
+    store_id: str = ""
+    """The store that has its units, if that was left open until the group formed."""
 
 
 class RecordProgress(Command, tag="order.record_progress.v1"):

@@ -86,6 +86,8 @@ class Placed(Event, tag="order.placed.v1"):
     claim_id: str = ""
     """What the campaign knows the order's units (and seat) by."""
     group_id: str = ""
+    heads_group: bool = False
+    """Its customer opened the group."""
 
 
 class CodConfirmed(Event, tag="order.cod_confirmed.v1"):
@@ -181,8 +183,8 @@ class Reinstated(Event, tag="order.reinstated.v1"):
 
 
 class Reseated(Event, tag="order.reseated.v1"):
-    """Paid, but the campaign no longer held its units: it has others now, maybe in another group;
-    the fulfilments replace those before."""
+    """Paid, but the campaign no longer held its units: it has others now, maybe in another group,
+    or from another store; the fulfilments replace those before."""
 
     at: float
     fulfilments: tuple[Fulfilment, ...]

@@ -174,6 +174,11 @@ class OrderState(Struct, array_like=True, gc=False):
     group_id: str = ""
     since: float = 0.0
     """When ``state`` began; 0 where it was not kept yet."""
+    heads_group: bool = False
+    """Its customer opened the group ``group_id``."""
+    from_quota: tuple[str, ...] = ()
+    """Fulfilments whose units came from the campaign's quota and which others have replaced since;
+    of those in ``parts``, the fulfilment itself says so."""
 
 
 def evolve(state: OrderState | None, event: Event) -> OrderState:
@@ -250,6 +255,7 @@ def _placed(event: Placed) -> OrderState:
         claim_id=event.claim_id,
         group_id=event.group_id,
         since=event.at,
+        heads_group=event.heads_group,
     )
 
 
@@ -334,6 +340,8 @@ def _seat(state: OrderState, event: Reinstated | Reseated) -> None:
     state.parts = [Part(fulfilment) for fulfilment in event.fulfilments]
     for part in state.parts:
         state.number = max(state.number, number_of(part.fulfilment.fulfilment_id))
+    if event.group_id != state.group_id:  # whom no other group takes is the head of a new one
+        state.heads_group = True
     state.claim_id, state.group_id = event.claim_id, event.group_id
 
 
@@ -412,6 +420,8 @@ def _rerouted(state: OrderState, event: FulfilmentRerouted) -> None:
     else:
         if old.state != "parked" and event.reason != LOCK_GONE:
             state.refused.append(old.fulfilment.store_id)
+        if old.fulfilment.campaign_id and event.reason != LOCK_GONE:  # else it had nothing of it
+            state.from_quota += (event.fulfilment_id,)
         state.parts[state.parts.index(old)] = new
     changed = {line.line_id: line for line in event.lines}
     state.lines = [changed.pop(line.line_id, line) for line in state.lines]

@@ -2,11 +2,18 @@
 
 import pytest
 
+from actors.engine.kind import Send
 from domain import campaign, inventory, store
 from domain.errors import Refused
 from domain.order import commands
+from domain.order.events import Fulfilment
+from domain.store.rules import ALL_SHORT
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, flash_terms, order_id
-from tests.fakes.order_world import START
+from tests.fakes.order_world import START, STORES
+
+Delayed = tuple[str, Send]
+"""An owed effect that is still on its way, and who owes it."""
+CUPS_OF_S_2 = (inventory.StockItem("cup", 2),)
 
 
 def flash(**changes: object) -> CampaignWorld:
@@ -306,19 +313,153 @@ def test_a_store_that_rejects_hands_the_order_on_to_normal_stock() -> None:
     assert world.reserved() == 9
 
 
+# Messages that overtake a sale ------------------------------------------------------------------
+
+Sale = inventory.Deduct | inventory.SellReserved
+
+
+def split() -> CampaignWorld:
+    """An order of five cups has three from ``s-1`` and two from ``s-2``: the whole quota."""
+    return flash(quota=(campaign.Share("s-1", 3), campaign.Share("s-2", 2)))
+
+
+def pay_but(world: CampaignWorld, number: int, store_id: str) -> Delayed:
+    """Pay for an order; all that follows arrives, but the sale of one store's part."""
+    if not world.order_of(number).payments:
+        world.start_payment(number)
+    world.capture(number)
+    return all_but_the_sale(world, store_id)
+
+
+def reject(world: CampaignWorld, number: int, store_id: str, reason: str = "broken") -> None:
+    """The store will not serve its part; nothing that follows has arrived yet."""
+    name = part_at(world, number, store_id).fulfilment_id
+    rejected = commands.RecordRejected(name, store_id, reason, world.now)
+    world.ask(f"order/{order_id(number)}", rejected)
+
+
+def part_at(world: CampaignWorld, number: int, store_id: str) -> Fulfilment:
+    """The part of an order that a store serves now."""
+    parts = [part.fulfilment for part in world.order_of(number).parts]
+    (found,) = [one for one in parts if one.store_id == store_id]
+    return found
+
+
+def all_but_the_sale(world: CampaignWorld, store_id: str) -> Delayed:
+    """Deliver what is owed, but for the next sale at a store: it is still on its way."""
+    to = f"inventory/{store_id}"
+    delayed: list[Delayed] = []
+    while world.queue:
+        _, send = world.queue[0]
+        if not delayed and send.to == to and isinstance(send.command, Sale):
+            delayed.append(world.queue.pop(0))
+        else:
+            world.deliver(0)
+    (sale,) = delayed
+    return sale
+
+
+def arrives(world: CampaignWorld, sale: Delayed) -> None:
+    """At last, and once more, as a repeat may."""
+    for _ in range(2):
+        world.queue.append(sale)
+        world.run()
+
+
 def test_a_return_that_overtakes_the_sale_still_brings_the_units_back_once() -> None:
     world = flash()
     world.place(1)
-    world.start_payment(1)
-    world.capture(1)
-    while not any(isinstance(s.command, inventory.SellReserved) for _, s in world.queue):
-        world.deliver(0)
-    (sale,) = [one for one in world.queue if isinstance(one[1].command, inventory.SellReserved)]
-    world.queue.remove(sale)
-    world.run()
+    sale = pay_but(world, 1, "s-1")
     world.ask(f"order/{order_id(1)}", commands.Cancel("no"))
     world.run()
-    world.queue.append(sale)
-    world.run()
+    arrives(world, sale)
     assert world.cell("s-1", "cup") == (10, 0)
     assert world.reserved() == 9
+
+
+@pytest.mark.parametrize("store_id", ["s-1", "s-2"])
+def test_units_of_any_part_leave_the_quota_though_a_rejection_overtakes_their_sale(
+    store_id: str,
+) -> None:
+    world = split()
+    world.place(1, 5)
+    sale = pay_but(world, 1, store_id)
+    reject(world, 1, store_id)
+    world.run()
+    arrives(world, sale)
+    assert [part.fulfilment.campaign_id for part in world.order_of(1).parts].count("c-1") == 1
+    assert world.reserved() == 0
+    assert sum(world.cell(name, "cup")[0] for name in STORES) == 30 - 5
+    world.ask(CAMPAIGN, campaign.End("ops"))
+    world.run()
+    assert [world.views.sellable(name, "cup") for name in STORES] == [
+        world.cell(name, "cup")[0] for name in STORES
+    ]
+
+
+@pytest.mark.parametrize("store_id", ["s-1", "s-2"])
+def test_units_that_a_store_did_not_find_leave_the_books_once_though_that_overtakes_their_sale(
+    store_id: str,
+) -> None:
+    world = split()
+    world.place(1, 5)
+    missing = 3 if store_id == "s-1" else 2
+    sale = pay_but(world, 1, store_id)
+    reject(world, 1, store_id, ALL_SHORT)
+    world.run()
+    arrives(world, sale)
+    assert world.reserved() == 0
+    assert sum(world.cell(name, "cup")[0] for name in STORES) == 30 - 5 - missing
+
+
+def test_units_of_a_late_payers_second_claim_leave_its_quota_though_their_return_is_faster() -> (
+    None
+):
+    world = split()
+    world.place(1, 5)
+    world.start_payment(1)
+    world.at(400)
+    assert world.order_of(1).state == "cancelled"
+    sale = pay_but(world, 1, "s-2")
+    assert part_at(world, 1, "s-2").fulfilment_id == f"{order_id(1)}-4"
+    reject(world, 1, "s-2")
+    world.run()
+    arrives(world, sale)
+    assert world.reserved() == 0
+    assert sum(world.cell(name, "cup")[0] for name in STORES) == 30 - 5
+    assert world.view().tally.sold == 5
+
+
+def test_a_rerouted_part_has_nothing_of_the_quota_though_its_return_overtakes_its_sale() -> None:
+    world = flash()
+    world.place(1)
+    world.pay(1)
+    reject(world, 1, "s-1")
+    sale = all_but_the_sale(world, "s-2")
+    moved = part_at(world, 1, "s-2").fulfilment_id
+    world.ask("inventory/s-2", inventory.Release(moved, "nobody knew of it"))
+    reject(world, 1, "s-2")
+    world.run()
+    arrives(world, sale)
+    assert part_at(world, 1, "s-3").campaign_id == ""
+    assert [one.fulfilment_id for one in world.sent_by(1, inventory.RecordSale)] == [moved]
+    assert [world.cell(name, "cup") for name in STORES] == [(10, 0), (10, 0), (9, 0)]
+    assert world.reserved() == 9, "one was sold from s-1's share, none from s-2's"
+
+
+def test_a_part_whose_quota_was_gone_is_not_sold_from_it_once_it_was_rerouted() -> None:
+    world = split()
+    world.place(1, 5)
+    sale = pay_but(world, 1, "s-2")
+    part = part_at(world, 1, "s-2")
+    picked = commands.RecordPicked(part.fulfilment_id, "s-2", ((f"{order_id(1)}/2", 1),), world.now)
+    world.ask("inventory/s-2", inventory.GiveBack("by hand", "c-1", CUPS_OF_S_2))
+    world.ask(f"order/{order_id(1)}", picked)
+    (short,) = [one for one in world.queue if isinstance(one[1].command, inventory.CorrectShort)]
+    world.queue.remove(short)
+    arrives(world, sale)
+    assert world.order_of(1).parts[1].fulfilment.campaign_id == ""
+    world.queue.append(short)
+    world.run()
+    assert world.reserved() == 0
+    assert world.cell("s-2", "cup") == (8, 0), "one is served, one was missing"

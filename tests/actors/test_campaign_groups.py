@@ -356,19 +356,68 @@ def test_a_late_payer_who_is_still_new_comes_back_and_is_new_nowhere_else() -> N
     world.place(6, customer="c-new", group_id=third)
 
 
-def test_who_opened_a_newcomers_group_and_lost_the_seat_comes_back_only_as_a_newcomer() -> None:
-    for customer, state in (("c-new", "paid"), ("c-old", "cancelled")):
-        world = groups(NEWCOMERS, pay_s=60.0)
-        world.place(1, campaign_id="", customer="c-old")
-        world.pay(1)
-        group_id = world.place(2, customer=customer).group_id
-        world.start_payment(2)
-        world.place(3, group_id=group_id)
-        world.pay(3)
-        world.at(100)
-        world.pay(2)
-        assert world.order_of(2).state == state
-        world.check_at_rest()
+@pytest.mark.parametrize("late", ["refund", "head_of_new_group"])
+@pytest.mark.parametrize("customer", ["c-new", "c-old"])
+def test_who_opened_a_newcomers_group_and_paid_late_comes_back_to_it(
+    customer: str, late: str
+) -> None:
+    world = groups(NEWCOMERS | {"late": late}, pay_s=60.0)
+    world.place(1, campaign_id="", customer="c-old")
+    world.pay(1)
+    group_id = world.place(2, customer=customer).group_id
+    world.start_payment(2)
+    world.place(3, group_id=group_id)
+    world.pay(3)
+    world.at(100)
+    world.pay(2)
+    assert world.order_of(2).group_id == group_id, "anyone may open"
+    assert parts(world, 2) == ["held"]
+    assert world.refunds(2) == 0
+    world.check_at_rest()
+
+
+def test_who_was_made_the_head_of_a_newcomers_group_comes_back_to_that_one_too() -> None:
+    world = groups(NEWCOMERS | {"late": "head_of_new_group"}, pay_s=60.0)
+    first = world.place(1).group_id
+    world.pay(1)
+    world.place(2, customer="c-new", group_id=first)
+    world.start_payment(2)
+    world.at(100)
+    world.place(3, campaign_id="", customer="c-new")
+    world.pay(3)  # no newcomer any more
+    world.capture(2)
+    second = world.order_of(2).group_id
+    assert second != first
+    kept = [one for one in world.queue if isinstance(one[1].command, campaign.Confirm)]
+    world.queue = [one for one in world.queue if one not in kept]
+    claim_id = world.order_of(2).claim_id
+    world.place(4, group_id=second)
+    world.ask(CAMPAIGN, campaign.Unclaim(claim_id, "its silence was taken for a no"))
+    world.queue += kept
+    world.run()
+    assert world.order_of(2).group_id == second
+    assert parts(world, 2) == ["held"]
+
+
+def test_ending_it_tells_those_who_have_not_paid_and_late_money_goes_back() -> None:
+    world = groups({"open_s": 3_000.0}, pay_s=86_400.0, ends_at=START + 100_000)
+    group_id = world.place(1).group_id
+    world.pay(1)
+    for number in (2, 3):
+        world.place(number, group_id=group_id)
+        world.start_payment(number)
+    world.ask(CAMPAIGN, campaign.End("ops:ana", "a mistake"))
+    world.run()
+    world.at(31)
+    assert states(world, 1, 2, 3) == ["cancelled"] * 3
+    assert [world.told(number) for number in (1, 2)] == [["group-failed"]] * 2
+    assert world.refunds(1) == world.order_of(1).total
+    assert world.refunds(2) == 0
+    world.pay(3)
+    assert world.order_of(3).state == "cancelled"
+    assert world.refunds(3) == world.order_of(3).total
+    assert world.told(3) == ["group-failed", "payment-returned"]
+    world.check_at_rest()
 
 
 def test_a_ladder_closes_at_its_end_and_refunds_the_difference_once() -> None:

@@ -6,11 +6,14 @@ import pytest
 
 from actors.views import Views
 from domain import campaign
+from domain import history as histories
 from domain.campaign import state as campaign_state
 from domain.campaign.brief import REPEATS_S, brief_of, followed, orders_of
 from domain.campaign.order_ids import IDS_MAX, IDS_MIN, OrderIds
+from domain.campaign.state import evolve
 from domain.catalogue.model import Component
 from domain.errors import Refused
+from domain.history import PAGE_ENTRIES
 from orchestrator.push.campaigns import SHOWN_S, CampaignTopics
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, flash_terms, group_terms, order_id
 from tests.fakes.order_world import START
@@ -104,7 +107,8 @@ def test_a_process_that_starts_later_knows_the_same_orders(rule: dict[str, Any] 
 def test_of_a_campaign_that_has_forgotten_its_first_buyers_nobody_is_told_sold_out_unasked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(campaign_state, "SETTLED_MAX", 2)
+    monkeypatch.setattr(campaign_state, "SETTLED_PAGES", 1)
+    monkeypatch.setattr(histories, "PAGE_ENTRIES", 2)
     world = CampaignWorld(flash_terms())
     for number in range(10):
         world.place(number)
@@ -115,6 +119,45 @@ def test_of_a_campaign_that_has_forgotten_its_first_buyers_nobody_is_told_sold_o
     assert [told(later, number) for number in (0, 9, 11)] == ["", "", ""]
     assert told(world.views, 11) == "campaign-sold-out", "who saw them all knows them all"
     assert world.refusal(11).code == "campaign-sold-out"
+
+
+def test_units_come_back_once_from_a_buyer_who_was_put_away_long_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(histories, "PAGE_ENTRIES", 2)
+    world = CampaignWorld(flash_terms())
+    for number in range(7):
+        world.place(number)
+        world.pay(number)
+    claim_id = world.order_of(0).claim_id
+    assert claim_id not in world.campaign_state.settled.recent
+    assert world.ask(CAMPAIGN, campaign.Confirm(claim_id)).outcome == "sold"
+    for _ in range(2):
+        world.ask(CAMPAIGN, campaign.Unclaim(claim_id, "it never left"))
+        assert world.view().tally.sold == 6
+    with pytest.raises(Refused, match="seat-gone"):
+        world.ask(CAMPAIGN, campaign.Confirm(claim_id))
+    assert orders_of(world.campaign_state) is not None
+
+
+def test_what_a_busy_campaign_has_sold_is_in_pages() -> None:
+    """A snapshot copies them, and needs not encode each again (docs/decisions/0012)."""
+    world = CampaignWorld(flash_terms(quota=(campaign.Share("s-1", 10),)))
+    world.place(1)
+    world.pay(1)
+    state, sold = world.campaign_state, 2_000
+    (seat,) = state.settled_seats()
+    for number in range(sold):
+        claim = f"o{number}-1"
+        event = campaign.Claimed(
+            claim, f"o{number}", f"k{number}", seat.parts, "", 0.0,
+            campaign.After((), state.tally), START,
+        )  # fmt: skip
+        evolve(state, event)
+        evolve(state, campaign.Confirmed(claim, f"o{number}", "", event.after, START))
+    assert not state.seats
+    assert len(state.settled.recent) <= PAGE_ENTRIES
+    assert len(list(state.settled_seats())) == sold + 1
 
 
 # Campaigns that are over ------------------------------------------------------------------------

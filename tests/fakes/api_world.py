@@ -114,8 +114,8 @@ class FakeViews:
         terms = CAMPAIGN_VIEW.terms
         queued = replace(terms, queue=QueueRule())
         self.campaigns = {
-            "c-1": Brief("c-1", terms, 990, campaign.Tally(9, 1, 0, 0), {"s-1": 9}),
-            "c4xk2mzq5vtr3": Brief("c4xk2mzq5vtr3", queued, 990),
+            "c-1": Brief("c-1", terms, 990, (), campaign.Tally(9, 1, 0, 0), {"s-1": 9}),
+            "c4xk2mzq5vtr3": Brief("c4xk2mzq5vtr3", queued, 990, ()),
         }
         self.blocks = Blocks()
 

@@ -122,7 +122,7 @@ class World:
             if isinstance(outcome, Decision):
                 return self._apply(to, outcome)
             assert isinstance(outcome, Ask)
-            answers += tuple([self._try(each, wish) for each, wish in outcome.requests])
+            answers += tuple([self._asked(each, wish) for each, wish in outcome.requests])
             memo = outcome.memo
 
     def run(self) -> None:
@@ -155,6 +155,13 @@ class World:
         self.now = max(self.now, at)
 
     # What others do ---------------------------------------------------------------------------
+
+    def _asked(self, to: str, question: Any) -> Any:
+        """The answer to a question. One that was answered with trouble is asked again, as the
+        engine does."""
+        answer = self._try(to, question)
+        trouble = isinstance(answer, Problem) and answer.retryable
+        return self._try(to, question) if trouble else answer
 
     def _try(self, to: str, command: Any) -> Any:
         try:

@@ -257,6 +257,17 @@ class Campaigns:
         price = steps[-1] if steps else book.terms.price
         text = f"{event.group_id}: {len(paid)} members cost {price} each, not {event.price}"
         self._must(price == event.price, text)
+        left: set[str] = set()
+        for moved in event.moved:
+            claim = book.claims[moved.claim_id]
+            self._must(claim.paid and not book.holds, f"{moved} is not open")
+            _move(book, claim, "wanted")
+            left.update(claim.parts)
+            claim.parts = {moved.store_id: claim.units}
+            book.shelves[moved.store_id].wanted += claim.units
+        for store_id in left:
+            if book.ended:
+                _give_back(book.shelves[store_id])
         for name in group.claims:
             claim = book.claims[name]
             if not claim.paid:

@@ -18,6 +18,7 @@ from actors.engine.placement import Plan, id_on_own_shard
 from actors.engine.ports import Shard
 from domain import campaign
 from domain.errors import Problem
+from domain.inventory import commands as stock
 from domain.message import Command
 from domain.order import commands as orders
 from domain.order.views import OrderView
@@ -34,11 +35,13 @@ __all__ = [
     "ONE_NODE",
     "ON_OWN_SHARD",
     "OWN_SHARD",
+    "STOCK_APART",
     "Stage",
     "flash_terms",
     "group_terms",
     "order_id",
     "perform",
+    "rejected_while_stock_is_away",
     "wish_of",
 ]
 
@@ -67,6 +70,7 @@ def _plan(nodes: dict[str, tuple[str, ...]], own: str = "") -> Plan:
 ONE_NODE = _plan({"all": ()})
 THREE_NODES = _plan(NODES)
 OWN_SHARD = _plan(NODES, own="hot")
+STOCK_APART = _plan({**NODES, "shops": ("store", "rider", "dispatch"), "stock": ("inventory",)})
 ON_OWN_SHARD = id_on_own_shard(1, "c-1")
 """The campaign's id where it has a shard of its own."""
 
@@ -125,6 +129,8 @@ class Stage(World):
         self.provider.refuses = 0.0
         self.rest_s = 700.0  # the next query of a payment tells nothing new
         self.began_at = 0.0
+        self.busy: frozenset[str] = frozenset()
+        """Stores that reject every ticket."""
         self.moments = 0
         """At which a crash could have come since :meth:`arm`."""
         self.events: list[tuple[str, Any]] = []
@@ -165,8 +171,11 @@ class Stage(World):
         self.events += [(entity, event) for event in events]
         for event in events:
             if isinstance(event, TicketOpened):
-                accept = counter.AcceptTicket(event.ticket.fulfilment_id, "tablet")
-                self._spawn(self.ask(f"store/{entity}", accept))
+                name = event.ticket.fulfilment_id
+                answer: Command = counter.AcceptTicket(name, "tablet")
+                if entity in self.busy:
+                    answer = counter.RejectTicket(name, "too busy", "tablet")
+                self._spawn(self.ask(f"store/{entity}", answer))
 
     # ---------------------------------------------------------------- acting
 
@@ -227,6 +236,12 @@ class Stage(World):
         await self.open_payment(number)
         await self.pay(number)
         return placed
+
+    async def away(self, node: str, seconds: float) -> None:
+        """A node dies now, and its successor starts so much later."""
+        await self.runtime.crash(node)
+        await self.clock.sleep(seconds)
+        await self.runtime.restart(node)
 
     # ---------------------------------------------------------------- looking
 
@@ -289,3 +304,15 @@ def perform(
         print("\n".join(line for stage in stages for line in stage.history[-40:]))
         raise
     return stages[0]
+
+
+async def rejected_while_stock_is_away(stage: Stage, away_s: float) -> None:
+    """Order 1 has a unit from each of two stores. Both reject their ticket and a third one takes
+    over, while the stock (on a node of its own) is away, so that the sales come late."""
+    more = stock.Receive("more", (stock.StockItem("cup", 2),))
+    await stage.sure("inventory/s-3", more)
+    stage.busy = frozenset({"s-1", "s-2"})
+    await stage.place(1, quantity=2)
+    await stage.open_payment(1)
+    await asyncio.gather(stage.away("stock", away_s), stage.pay(1))
+    await asyncio.sleep(20.0)

@@ -7,7 +7,7 @@ import pytest
 
 from actors import customer as customers
 from actors.order import campaigns as campaign_orders
-from actors.order import owing, paying
+from actors.order import mending, owing, paying
 from actors.order.turn import Turn
 from domain import campaign
 from domain.campaign import quota, rules
@@ -15,7 +15,14 @@ from domain.customer.events import NewcomerReserved
 from domain.order.events import Paid
 from tests.simulation.auditor import AuditFailed
 from tests.simulation.playing import quiet_engine
-from tests.simulation.stage import Stage, flash_terms, group_terms, perform
+from tests.simulation.stage import (
+    STOCK_APART,
+    Stage,
+    flash_terms,
+    group_terms,
+    perform,
+    rejected_while_stock_is_away,
+)
 
 pytestmark = pytest.mark.timeout(900)
 """Of real time, on a busy machine: a timeout within a virtual loop is not told as one."""
@@ -155,6 +162,17 @@ def test_what_was_planted_is_found(
     plant(monkeypatch)
     with pytest.raises(AuditFailed, match=said):
         perform(script, terms, monkeypatch)
+
+
+def test_a_quota_whose_rerouted_units_are_sold_beside_it_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(stage: Stage) -> None:
+        await rejected_while_stock_is_away(stage, 25.0)
+
+    monkeypatch.setattr(mending, "_from_quota", lambda _state, _fulfilment_id: False)
+    with pytest.raises(AuditFailed, match="not held"):
+        perform(script, flash_terms(pay_s=60.0), monkeypatch, plan=STOCK_APART)
 
 
 @pytest.mark.parametrize(

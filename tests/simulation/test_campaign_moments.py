@@ -18,7 +18,8 @@ import pytest
 from actors.engine.ports import Shard
 from domain import campaign
 from domain.errors import DoorstepError, Problem, Refused
-from domain.order.events import Cancelled
+from domain.inventory.events import QuotaSold
+from domain.order.events import Cancelled, FulfilmentRerouted
 from domain.order.views import OrderView
 from tests.simulation.faults import Weather
 from tests.simulation.playing import quiet_engine
@@ -27,11 +28,13 @@ from tests.simulation.stage import (
     ON_OWN_SHARD,
     ONE_NODE,
     OWN_SHARD,
+    STOCK_APART,
     Stage,
     flash_terms,
     group_terms,
     order_id,
     perform,
+    rejected_while_stock_is_away,
     wish_of,
 )
 
@@ -348,8 +351,9 @@ def test_a_claim_whose_order_died_before_it_was_placed_is_given_back(
     ]
     for stage in stages:
         assert stage.served(2)
-        claims = stage.auditor.campaigns.books[CAMPAIGN].claims
-        orphans += order_id(1) not in stage.auditor.orders and f"{order_id(1)}-1" in claims
+        claims = stage.auditor.campaigns.books[CAMPAIGN].claims.values()
+        claimed = any(claim.order_id == order_id(1) for claim in claims)
+        orphans += claimed and order_id(1) not in stage.auditor.orders
     assert orphans, "some crash should come between the claim and the placing"
 
 
@@ -420,3 +424,30 @@ def test_a_campaign_on_its_own_shard_keeps_every_unit_whatever_dies(
         assert Shard("campaign", 0) not in stage.memory.head, "... and nowhere else"
     died = [line for stage in stages for line in stage.history if "hot crashes" in line]
     assert died, "its node should be among those that die"
+
+
+def test_units_of_every_part_leave_the_quota_though_a_rejection_overtakes_their_sale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    overtaken = []
+    for away_s in (2.0, 12.0, 20.0, 23.0, 26.0, 29.0, 33.0):
+
+        async def script(stage: Stage, away_s: float = away_s) -> None:
+            await rejected_while_stock_is_away(stage, away_s)
+
+        stage = perform(script, flash_terms(pay_s=60.0), monkeypatch, plan=STOCK_APART)
+        assert stage.served(1)
+        assert stage.tally() == campaign.Tally(0, 0, 2, 0)
+        overtaken += sold_after_rerouting(stage)
+    assert f"{order_id(1)}-2" in overtaken, "some time away should do that to the second part"
+
+
+def sold_after_rerouting(stage: Stage) -> list[str]:
+    """Fulfilments that left the quota when another store served their part already."""
+    rerouted, late = set(), []
+    for _, event in stage.events:
+        if isinstance(event, FulfilmentRerouted):
+            rerouted.add(event.fulfilment_id)
+        elif isinstance(event, QuotaSold) and event.fulfilment_id in rerouted:
+            late.append(event.fulfilment_id)
+    return late
