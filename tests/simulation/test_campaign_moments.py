@@ -329,6 +329,33 @@ def test_a_crash_at_any_moment_between_seat_and_payment_loses_neither(
         assert stage.tally().sold == 2
 
 
+def test_a_crash_at_any_moment_while_a_seat_moves_to_another_store_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(stage: Stage) -> None:
+        head = await stage.place(1)
+        await stage.place(2)
+        await stage.place(3, group_id=head.group_id)
+        for number in (1, 3):
+            await stage.open_payment(number)
+        stage.arm()
+        for number in (1, 3):
+            await stage.pay(number)
+        await asyncio.sleep(3.0)
+
+    quota = (campaign.Share("s-1", 1), campaign.Share("s-2", 1))
+    rule = {"size": 2, "stock": "on_formation", "open_s": 80.0}
+    for stage in every_crash(script, group_terms(rule, quota=quota, pay_s=60.0), monkeypatch):
+        assert stage.served(1)
+        assert stage.served(3)
+        assert not stage.served(2)
+        stores = {part.store_id for number in (1, 3) for part in stage.order(number).fulfilments}
+        assert stores == {"s-1", "s-2"}
+        assert stage.tally().sold == 2
+        moved = [one for _, event in stage.events for one in getattr(event, "moved", ())]
+        assert len(moved) == 1
+
+
 def test_a_claim_whose_order_died_before_it_was_placed_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
