@@ -34,7 +34,7 @@ from domain.campaign.events import (
 from domain.campaign.state import CampaignEvent, CampaignState, evolve
 from domain.campaign.views import CampaignView, GroupList, QuotaView, Seating
 from domain.catalogue.model import Component
-from domain.errors import Busy, Refused
+from domain.errors import Refused, Unavailable
 from domain.inventory.commands import GiveBack, SetAside, StockItem
 from domain.notice import Notify
 from domain.order.commands import ConfirmClaim, RecordGroup
@@ -42,6 +42,8 @@ from domain.order.commands import ConfirmClaim, RecordGroup
 __all__ = ["KIND", "decide", "finished_at", "wake_at"]
 
 NOTICES = "notify/log"
+CLOCKS_DIFFER_S = 60.0
+"""So much an order's clock may be ahead of its campaign's."""
 
 CampaignCommand: TypeAlias = Open | Claim | Confirm | Unclaim | CheckPay | End | Get | ListGroups
 
@@ -122,26 +124,29 @@ def _open(state: CampaignState | None, command: Open, context: Context) -> Decis
 
 
 def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
-    seat = state.seats.get(command.claim_id)
-    if seat is None and command.customer_id in state.bought:  # who has nothing is not looked for
-        seat = state.settled_seat(command.claim_id)
+    since = command.asked_at - CLOCKS_DIFFER_S
+    seat = state.seats.get(command.claim_id) or state.settled_seat(command.claim_id, since)
     if seat is not None and seat.outcome != "failed":
         after = After((), state.tally)
         return Decision(reply=rules.claimed_again(seat, command.claim_id, after, context.now))
     before = state.claims.get(command.order_id)
     if before is not None and not state.seats[before].paid:
-        return _left_behind(state, before, context)
+        return _claimed_before(state, before, command, context)
     events = rules.claim(state, command, context.entity_id, context.now)
     return Decision(events, events[-1])
 
 
-def _left_behind(state: CampaignState, claim_id: str, context: Context) -> Decision:
-    """An order claims anew: what it claimed before is of a wish that was never stored, or of an
-    order that expired, whose word for it is still on its way. That one is given back first, so that
-    nobody stands in their own way; the order asks again in a moment."""
+def _claimed_before(
+    state: CampaignState, claim_id: str, command: Claim, context: Context
+) -> Decision:
+    """What an order claimed before is of a wish that was never stored, or of an order that expired,
+    whose word for it is still on its way. It is given back first, so that nobody stands in their
+    own way; the order asks again in a moment."""
+    if command.asked_at < state.seats[claim_id].asked_at:
+        raise Refused("claimed-since", "This order has claimed something else since.")
     events, returned = rules.unclaim(state, Unclaim(claim_id, "claimed anew"), context.now)
     sends = _give_back(state, f"unclaim {claim_id}", returned, context)
-    again = Busy("claimed-before", "An earlier claim of this order was given back; claim again.")
+    again = Unavailable("claimed-before", "An earlier claim was given back first; claim again.")
     return Decision(events, again.as_problem(), [*sends, *_tell_group(state, events, context)])
 
 
@@ -190,14 +195,13 @@ def _tell_group(
             if claim_id in gone:
                 continue
             order_id = state.seats[claim_id].order_id
-            outcome, price, store_id = "void", 0, ""
-            reason = "the group formed without it"
+            outcome, price, reason, store_id = "void", 0, "it was not paid in time", ""
             if isinstance(event, GroupFailed):
                 reason = event.reason
             if order_id in event.order_ids:
                 outcome = "failed"
                 if isinstance(event, GroupFormed):
-                    outcome, price = "formed", event.price
+                    outcome, price, reason = "formed", event.price, ""
                     store_id = rules.store_of(state, event, claim_id)
             told = RecordGroup(
                 context.entity_id, claim_id, event.group_id, outcome, price, reason, context.now,

@@ -67,13 +67,18 @@ def remember(
     recent[key] = entry
 
 
-def recall(history: History[T], key: str, decoder: Decoder[list[T]]) -> T | None:
-    """The entry under ``key``, if it is still known. One out of a page is a copy."""
+def recall(
+    history: History[T], key: str, decoder: Decoder[list[T]], since: float = float("-inf")
+) -> T | None:
+    """The entry under ``key``, if it is still known. One out of a page is a copy. ``since``: what
+    was noted before need not be found, which spares a look into each page."""
     found = history.recent.get(key)
     if found is not None or not history.pages:
         return found
     fingerprint = _fingerprint(key)
     for page in reversed(history.pages):
+        if page.until < since:
+            break
         place = _place(page.keys, fingerprint)
         if place is not None:
             return decoder.decode(page.entries)[place]

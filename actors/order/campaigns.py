@@ -5,7 +5,7 @@ the campaign has confirmed its claim (and its group has formed); only then do it
 quota and its tickets reach their stores. DOMAIN, Group-buy and Flash sale.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from zlib import crc32
@@ -172,10 +172,10 @@ def _first_question(command: Place, context: Context) -> Ask:
     position = command.address.position if command.delivery == "delivery" else None  # type: ignore[union-attr]
     candidates = _candidates(brief, position, command.store_id, command.channel, context)
     claim = Claim(
-        _claim_id(order_id, 1, line.quantity, candidates, command.group_id), order_id,
-        command.customer.customer_id, command.channel, line.quantity, tuple(candidates),
-        policy.max_splits, command.group_id,
+        "", order_id, command.customer.customer_id, command.channel, line.quantity,
+        tuple(candidates), policy.max_splits, command.group_id, asked_at=context.now,
     )  # fmt: skip
+    claim = _named(claim, 1, command.campaign_id)
     seats = Seats(command.campaign_id, claim, line, candidates, 1, 2, None)
     if command.group_id and _for_newcomers(brief):
         seats.newcomer, seats.stage = True, NEWCOMER
@@ -184,13 +184,13 @@ def _first_question(command: Place, context: Context) -> Ask:
     return _ask_claim(seats)
 
 
-def _claim_id(
-    order_id: str, number: int, quantity: int, stores: Iterable[str], group_id: str
-) -> str:
-    """Of this wish alone. A claim can be stored although its order was not, and the order's id may
-    then be used for another wish: that one must not find this claim and take it for its own."""
-    wish = f"{quantity} {group_id} {' '.join(sorted(stores))}"
-    return f"{order_id}-{number}.{crc32(wish.encode()):08x}"
+def _named(claim: Claim, number: int, campaign_id: str) -> Claim:
+    """The claim under an id of this wish alone. A claim can be stored although its order was not,
+    and the order's id may then be used for another wish: that one must not find this claim and take
+    it for its own."""
+    stores = " ".join(sorted(claim.stores))
+    wish = f"{campaign_id} {claim.customer_id} {claim.quantity} {claim.group_id} {stores}"
+    return replace(claim, claim_id=f"{claim.order_id}-{number}.{crc32(wish.encode()):08x}")
 
 
 def _for_newcomers(brief: Brief) -> bool:
@@ -340,11 +340,11 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     )
     number = state.number + 1
     claim = Claim(
-        _claim_id(state.order_id, number, line.quantity, candidates, state.group_id),
-        state.order_id, state.customer.customer_id, state.channel, line.quantity,
+        "", state.order_id, state.customer.customer_id, state.channel, line.quantity,
         tuple(candidates), context.views.channel(state.channel).max_splits, state.group_id,
-        late=True,
+        late=True, asked_at=context.now,
     )  # fmt: skip
+    claim = _named(claim, number, state.campaign_id)
     next_line = max(int(line.line_id.rpartition("/")[2]) for line in state.lines) + 1
     seats = Seats(state.campaign_id, claim, line, candidates, number, next_line, state.freight)
     seats.newcomer = _for_newcomers(brief) and not state.heads_group
@@ -360,9 +360,8 @@ def _apart(seats: Seats, context: Context) -> Ask | Problem:
         return seats.problem
     seats = _at(seats, CLAIM)
     seats.number, seats.newcomer = seats.number + 1, False
-    claim = seats.claim
-    claim_id = _claim_id(claim.order_id, seats.number, claim.quantity, claim.stores, "")
-    seats.claim = replace(claim, claim_id=claim_id, group_id="")
+    claim = replace(seats.claim, group_id="", asked_at=context.now)
+    seats.claim = _named(claim, seats.number, seats.campaign_id)
     return _ask_claim(seats)
 
 
@@ -387,7 +386,7 @@ def seat_answered(state: OrderState, answered: Answered, context: Context) -> De
 def record_group(state: OrderState, command: RecordGroup, context: Context) -> Decision:
     """The order's group formed or failed; told again, nothing changes."""
     turn = Turn(state, context)
-    if command.claim_id != state.claim_id:
+    if (command.campaign_id, command.claim_id) != (state.campaign_id, state.claim_id):
         return turn.decision()
     if command.outcome == "void":
         if state.state == "placed":
@@ -407,7 +406,7 @@ def _seat_void(turn: Turn, reason: str) -> None:
     turn.record(Cancelled("timeout", reason, turn.now))
     void_order(turn)
     finish(turn, "lapsed")
-    notify_customer(turn, "group-failed", campaign_id=turn.state.campaign_id, reason=reason)
+    notify_customer(turn, "seat-void", campaign_id=turn.state.campaign_id, reason=reason)
 
 
 def _waits(state: OrderState) -> bool:

@@ -250,7 +250,8 @@ def confirm_claim(state: OrderState, command: ConfirmClaim, context: Context) ->
     turn = Turn(state, context)
     _expire(turn)
     now = turn.state
-    wanted = now.claim_id == command.claim_id and now.state not in ("cancelled", "closed")
+    mine = (now.campaign_id, now.claim_id) == (command.campaign_id, command.claim_id)
+    wanted = mine and now.state not in ("cancelled", "closed")
     return turn.decision(wanted)
 
 

@@ -93,6 +93,10 @@ class Claim(Command, tag="campaign.claim.v1"):
 
     ``stores`` are those that reach the customer, the preferred first. ``group_id`` joins a group,
     without one a new group is opened. ``late``: the money is there already, but the seat is gone.
+
+    An order has one claim. Another one that it asked for before (``asked_at``: when first) and has
+    not paid is given back, and this one is answered ``claimed-before``: to be asked again. One that
+    comes after a younger one is refused with ``claimed-since``.
     """
 
     claim_id: str
@@ -104,6 +108,7 @@ class Claim(Command, tag="campaign.claim.v1"):
     splits_max: int = 1
     group_id: str = ""
     late: bool = False
+    asked_at: float = 0.0
 
 
 class Confirm(Command, tag="campaign.confirm.v1"):

@@ -83,6 +83,8 @@ class Claimed(Event, tag="campaign.claimed.v1"):
     stores: tuple[str, ...] = ()
     """Stores that can serve it, the preferred first; of a seat whose units leave as its group
     forms."""
+    asked_at: float = 0.0
+    """When its order first asked for it."""
 
 
 class Confirmed(Event, tag="campaign.confirmed.v1"):
@@ -127,7 +129,7 @@ class GroupClosing(Event, tag="campaign.group_closing.v1"):
 
 
 class Moved(Value):
-    """A seat whose units come from another store than it was claimed at."""
+    """A seat whose units come from another store than the one it was claimed at."""
 
     claim_id: str
     store_id: str
@@ -143,7 +145,7 @@ class GroupFormed(Event, tag="campaign.group_formed.v1"):
     after: After
     at: float
     moved: tuple[Moved, ...] = ()
-    """Seats whose own store had sold out by then."""
+    """Seats whose own store had too few units by then, and those that made room for them."""
 
 
 class GroupFailed(Event, tag="campaign.group_failed.v1"):

@@ -13,6 +13,7 @@ Each function returns the events to store, none when the command was seen before
 - **A failed group** counts for nothing: its units and its customers' counts are given back.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from domain.campaign import quota
@@ -71,6 +72,9 @@ CLOSE_GRACE_S = 30.0
 PLACES_MAX = 1_000
 """Most stores and most members of a group."""
 UNITS_MAX = 10_000_000
+SEARCH_STEPS_MAX = 20_000
+"""Bound of the search for a forming group's stores, in places looked at (some 5 ms). Beyond it a
+group may fail that could have been served."""
 
 
 # Opening ----------------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def claim(
         Claimed(
             command.claim_id, command.order_id, command.customer_id, parts, group_id,
             min(now + terms.pay_s, closes_at), ahead.after(), now,
-            () if holds_units(terms) else _stores(state, command),
+            () if holds_units(terms) else _stores(state, command), command.asked_at,
         )
     )  # fmt: skip
     return events
@@ -425,26 +429,31 @@ def _outcome(
     """Formed or failed; ``ahead`` holds the quota so far and gets what follows."""
     terms = state.terms
     orders = tuple([state.seats[name].order_id for name in paid])
-    reason, places = "", _places(state, paid)
+    reason, places = "", None
     if terms.group is None or len(paid) < terms.group.size:
         reason = "too few members" if paid or unpaid else "nobody left"
-    elif places is None:
+    elif (places := _places(state, paid)) is None:
         reason = "sold out"
+    parts = {name: state.seats[name].parts for name in paid}
+    moved = [
+        Moved(name, store_id)
+        for name, store_id in (places or {}).items()
+        if parts[name][0].store_id != store_id
+    ]
+    moves = [(parts[one.claim_id][0], one.store_id) for one in moved]
+    # As ``evolve`` does it. Of a campaign that has ended, what is freed is given back at once: by
+    # then everybody must be known to want what they will take.
+    quota.move(ahead, moves, ended=state.ended)
     for name in unpaid:
         _free(state, name, ahead, paid=False)
     if reason:
         for name in paid:
             _free(state, name, ahead, paid=True)
         return GroupFailed(group_id, orders, reason, ahead.after(), now)
-    parts = {name: state.seats[name].parts for name in paid}
-    moved = []
-    for name, store_id in (places or {}).items():
-        (part,) = parts[name]
-        if part.store_id != store_id:
-            moved.append(Moved(name, store_id))
-    quota.move(ahead, [(parts[one.claim_id][0], one.store_id) for one in moved], ended=state.ended)
-    for one in moved:
-        parts[one.claim_id] = (Share(one.store_id, parts[one.claim_id][0].units),)
+    parts |= {
+        one.claim_id: (Share(store_id, part.units),)
+        for one, (part, store_id) in zip(moved, moves, strict=True)
+    }
     for taken in parts.values():
         quota.take(ahead, terms, taken)
     price = _price(terms, len(paid))
@@ -453,57 +462,84 @@ def _outcome(
 
 def _places(state: CampaignState, paid: Sequence[str]) -> dict[str, str] | None:
     """Which store each member's units come from, where that is open until a group forms: its own
-    if that still has them, else another that can serve it. None: there are not enough."""
+    if that still has them, else another that can serve it. None: there are not enough.
+
+    Exact for members who want as many units each. Else the larger wishes choose first, and a way to
+    serve all may be missed.
+    """
     if holds_units(state.terms):
         return {}
     search = _Places(state)
-    away = [name for name in paid if not search.stay(name)]
-    return search.at if all(search.find(name, set()) for name in away) else None
+    largest_first = sorted(paid, key=lambda name: -state.seats[name].parts[0].units)
+    for name in largest_first:
+        if not search.stay(name) and not search.find(name):
+            return None
+    return search.at
 
 
 class _Places:
-    """A search for stores: members in their places make room for others where they can serve
-    themselves elsewhere."""
+    """A search for stores: members who have a place make room for others where they can be served
+    elsewhere."""
 
     def __init__(self, state: CampaignState) -> None:
         self._seats = state.seats
         self._left = {name: shelf.available for name, shelf in state.shelves.items()}
+        self._steps = SEARCH_STEPS_MAX
         self.at: dict[str, str] = {}
 
     def stay(self, name: str) -> bool:
         """Take the units where the seat was claimed, if they are there."""
         return self._put(name, self._seats[name].parts[0].store_id)
 
-    def find(self, name: str, tried: set[str]) -> bool:
-        """Take them anywhere but at the stores tried before."""
-        stores = [store_id for store_id in self._seats[name].stores if store_id not in tried]
-        if any(self._put(name, store_id) for store_id in stores):
+    def find(self, name: str) -> bool:
+        """Take them at any other store; else look, breadth first, for the shortest chain of members
+        of whom each takes the place of the next, and the last one a free place."""
+        wants = dict.fromkeys(self._seats[name].stores, name)
+        if any(self._put(name, store_id) for store_id in wants):
             return True
-        for store_id in stores:
-            if store_id not in tried:
-                tried.add(store_id)
-                for other in [one for one, at in self.at.items() if at == store_id]:
-                    moved = self.at[other] == store_id and self._leaves(other, tried)
-                    if moved and self._put(name, store_id):
-                        return True
+        queue = deque(wants)
+        while queue and self._steps > 0:
+            store_id = queue.popleft()
+            units = self._units(wants[store_id])
+            for other in [one for one, at in self.at.items() if at == store_id]:
+                self._steps -= len(self._seats[other].stores)
+                if self._units(other) < units:
+                    continue
+                for to in self._seats[other].stores:
+                    if to not in wants:
+                        if self._left[to] >= self._units(other):
+                            self._shift(other, to)
+                            self._close(name, store_id, wants)
+                            return True
+                        wants[to] = other
+                        queue.append(to)
         return False
 
-    def _put(self, name: str, store_id: str) -> bool:
-        units = self._seats[name].parts[0].units
-        if self._left[store_id] < units:
-            return False
+    def _close(self, name: str, free: str, wants: dict[str, str]) -> None:
+        """A member has left ``free``: who wanted it moves there, and so on up to ``name``."""
+        while True:
+            mover = wants[free]
+            origin = self.at.get(mover, "")
+            self._shift(mover, free)
+            if mover == name:
+                return
+            free = origin
+
+    def _shift(self, name: str, store_id: str) -> None:
+        units = self._units(name)
+        if name in self.at:
+            self._left[self.at[name]] += units
         self._left[store_id] -= units
         self.at[name] = store_id
-        return True
 
-    def _leaves(self, name: str, tried: set[str]) -> bool:
-        """Whether the member went elsewhere."""
-        store_id = self.at.pop(name)
-        if self.find(name, tried):
-            self._left[store_id] += self._seats[name].parts[0].units
-            return True
-        self.at[name] = store_id
-        return False
+    def _put(self, name: str, store_id: str) -> bool:
+        enough = self._left[store_id] >= self._units(name)
+        if enough:
+            self._shift(name, store_id)
+        return enough
+
+    def _units(self, name: str) -> int:
+        return self._seats[name].parts[0].units
 
 
 def _free(state: CampaignState, claim_id: str, ahead: Ahead, *, paid: bool) -> None:

@@ -69,7 +69,8 @@ class Seat(Struct, array_like=True, gc=False):
     outcome: str = ""
     price: int = 0
     stores: tuple[str, ...] = ()
-    """Where else its units may come from when its group forms."""
+    """Where its units may come from when its group forms; empty if that was decided before."""
+    asked_at: float = 0.0
 
 
 class Group(Struct, array_like=True, gc=False):
@@ -107,9 +108,9 @@ class CampaignState(Struct, array_like=True, gc=False):
     claims: dict[str, str] = field(default_factory=dict)
     """Order -> the claim by which it has one of ``seats``."""
 
-    def settled_seat(self, claim_id: str) -> Seat | None:
-        """A settled seat that is still remembered."""
-        return recall(self.settled, claim_id, _seats)
+    def settled_seat(self, claim_id: str, since: float = 0.0) -> Seat | None:
+        """A settled seat that is still remembered; ``since``: only if it was settled after that."""
+        return recall(self.settled, claim_id, _seats, since)
 
     def settled_seats(self) -> Iterator[Seat]:
         """All of them."""
@@ -185,7 +186,7 @@ def _claimed(state: CampaignState, event: Claimed) -> None:
     ask_at = event.expires_at + ASK_GRACE_S
     state.seats[event.claim_id] = Seat(
         event.order_id, event.customer_id, event.parts, event.group_id, ask_at, event.expires_at,
-        stores=event.stores,
+        stores=event.stores, asked_at=event.asked_at,
     )  # fmt: skip
     state.claims[event.order_id] = event.claim_id
     units = units_of(event.parts)

@@ -162,6 +162,7 @@ EXPLAINED: dict[str, Explained] = {
         "group-full": ("Group full", "Join another group, or open one."),
         "group-closed": ("Group closed", "Join another group, or open one."),
         "already-member": ("Already a member", "One customer has one seat in a group."),
+        "claimed-since": ("Overtaken", "A newer wish of this order was taken: read the order."),
         "seat-gone": ("Seat gone", "Place the order again."),
         "already-left": ("The goods have left", "It cannot be cancelled; return it at the door."),
         "offer-gone": ("Offer gone", "It expired or was withdrawn; wait for the next one."),
@@ -288,7 +289,9 @@ EXPLAINED: dict[str, Explained] = {
         "outcome-unknown": (
             "Outcome unknown", "Retry with the same Idempotency-Key: it is carried out once."
         ),
-        "claimed-before": ("A claim is given back", "Retry with the same Idempotency-Key."),
+        "claimed-before": (
+            "An earlier claim was in the way", "It was given back. Retry with the same key."
+        ),
         "journal-away": ("Storage away", "Retry with the same Idempotency-Key."),
         "ray-away": ("Ray away", "No Ray answers where DOORSTEP_RAY_ADDRESS says; see `doctor`."),
         "ledger-away": ("Ledger away", "History cannot be read now; orders go on. Retry later."),

@@ -9,8 +9,10 @@ from actors.engine.kind import Wake
 from domain import campaign
 from domain.catalogue.events import SkuPut, StorePut
 from domain.catalogue.model import Component, Sku
+from domain.errors import Refused
 from domain.order.commands import PlaceLine
 from tests.fakes.campaign_world import (
+    CAMPAIGN,
     CampaignWorld,
     flash_terms,
     group_terms,
@@ -50,6 +52,48 @@ def test_who_wanted_to_join_and_then_opens_a_group_is_not_seated_in_the_other() 
     assert order.group_id != group_id
     assert len(world.campaign_state.groups[group_id].claims) == 1
     assert world.place(3, group_id=group_id).group_id == group_id
+
+
+def test_another_customers_claim_left_behind_is_not_taken_over() -> None:
+    world = CampaignWorld(flash_terms(limit_per_customer=1))
+    left_behind(world, 1, 1)
+    world.place(1, customer="c-other")
+    assert world.campaign_state.bought == {"c-other": 1}
+    world.place(2, customer="c-1")
+    assert world.refusal(3, customer="c-other").code == "customer-limit"
+
+
+def test_a_claim_left_behind_at_another_campaign_is_given_back() -> None:
+    world = CampaignWorld(flash_terms())
+    left_behind(world, 1, 1)
+    other = "campaign/c-2"
+    quota = (campaign.Share("s-1", 4),)
+    world.ask(other, campaign.Open(flash_terms(quota=quota), "ops:ana"))
+    world.run()
+    order = world.place(1, campaign_id="c-2")
+    assert order.claim_id not in world.campaign_state.seats
+    world.pay(1)
+    world.at(2_000)
+    assert world.view().tally.held == 0
+    assert world.states[other].tally.sold == 1
+
+
+def test_a_claim_that_comes_after_a_younger_one_changes_nothing() -> None:
+    world = CampaignWorld(flash_terms())
+    left_behind(world, 1, 2)
+    (claim_id,) = world.campaign_state.seats
+    seat = world.campaign_state.seats[claim_id]
+    late = campaign.Claim(
+        claim_id, order_id(1), "c-1", "app", 2, ("s-1", "s-2"), asked_at=seat.asked_at
+    )
+    world.now += 5
+    order = world.place(1, 1)
+    with pytest.raises(Refused, match="claimed-since"):
+        world.ask(CAMPAIGN, late)
+    assert list(world.campaign_state.seats) == [order.claim_id]
+    world.pay(1)
+    assert world.order_of(1).state == "paid"
+    assert world.view().tally.sold == 1
 
 
 def test_a_claim_left_behind_at_a_store_that_closed_is_made_at_another() -> None:

@@ -1,6 +1,7 @@
 """Groups whose units leave the quota as they form, from several stores (DOMAIN, Group-buy)."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 
 from hypothesis import given
@@ -10,9 +11,10 @@ from msgspec.structs import replace
 from domain import campaign
 from domain.campaign import rules
 from domain.campaign.quota import Shelf
+from domain.campaign.rules import PLACES_MAX
 from domain.campaign.state import CampaignState, Seat
 from domain.catalogue.events import StorePut
-from tests.fakes.campaign_world import CampaignWorld, group_terms
+from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, group_terms
 
 
 def pairs(**quota: int) -> CampaignWorld:
@@ -78,15 +80,65 @@ def test_a_store_whose_zones_were_redrawn_keeps_what_it_promised() -> None:
     world.check_at_rest()
 
 
-@given(
-    left=st.lists(st.integers(0, 2), min_size=3, max_size=3),
-    members=st.lists(
-        st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True), min_size=2, max_size=5
-    ),
+def test_members_who_want_more_choose_first() -> None:
+    world = pairs(s_1=2, s_2=1)
+    group_id = world.place(1).group_id
+    world.place(2, 2, group_id=group_id)
+    world.pay(1)
+    world.pay(2)
+    assert stores(world, 1, 2) == ["s-2", "s-1"]
+    assert states(world, 1, 2) == ["new"] * 2
+    world.check_at_rest()
+
+
+def test_of_an_ended_campaign_no_unit_is_given_back_that_a_moving_member_takes() -> None:
+    steps = (campaign.Step(2, 500), campaign.Step(4, 400))
+    rule = {"kind": "ladder", "size": 2, "steps": steps, "stock": "on_formation"}
+    quota = (campaign.Share("s-1", 1), campaign.Share("s-2", 1))
+    world = CampaignWorld(group_terms(rule, quota=quota, pay_s=3_000.0))
+    group_id = world.place(1).group_id
+    for number, store_id in ((2, "s-1"), (3, "s-2")):
+        world.place(number, group_id=group_id, store_id=store_id)
+    world.pay(1)
+    world.pay(2)
+    world.ask(CAMPAIGN, campaign.End("ops:ana", "enough"))
+    world.run()
+    world.at(100)
+    assert stores(world, 1, 2) == ["s-2", "s-1"]
+    tally = world.view().tally
+    assert (tally.available, tally.sold, tally.returned) == (0, 2, 0)
+    assert world.order_of(3).state == "cancelled"
+    assert world.reserved() == 0
+    world.check_at_rest()
+
+
+def test_a_large_group_over_many_stores_is_decided() -> None:
+    members = PLACES_MAX
+    names = tuple(f"s-{number}" for number in range(members - 1))
+    shelves = {name: Shelf(1, set_aside=1, available=1) for name in names}
+    state = CampaignState(group_terms({"size": members, "stock": "on_formation"}), (), 0, shelves)
+    for number in range(members):
+        share = (campaign.Share(names[0], 1),)
+        state.seats[f"k{number}"] = Seat("", "", share, "", 0.0, 0.0, True, stores=names)
+    everyone = list(state.seats)
+    assert rules._places(state, everyone) is None
+    assert set((rules._places(state, everyone[:-1]) or {}).values()) == set(names)
+
+
+MEMBER = st.tuples(
+    st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True), st.integers(1, 2)
 )
-def test_a_group_forms_if_there_is_any_way_to_serve_all(
-    left: list[int], members: list[list[int]]
+
+
+@given(
+    left=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+    members=st.lists(MEMBER, min_size=2, max_size=5),
+    alike=st.booleans(),
+)
+def test_a_group_forms_if_there_is_any_way_to_serve_members_who_want_as_much_each(
+    left: list[int], members: list[tuple[list[int], int]], alike: bool
 ) -> None:
+    wants = [1 if alike else units for _, units in members]
     names_of = ("s-1", "s-2", "s-3")
     terms = group_terms({"size": len(members), "stock": "on_formation"})
     shelves = {
@@ -94,20 +146,24 @@ def test_a_group_forms_if_there_is_any_way_to_serve_all(
         for store, units in zip(names_of, left, strict=True)
     }
     state = CampaignState(terms, (), 1000, shelves)
-    for number, able in enumerate(members):
+    for number, ((able, _), units) in enumerate(zip(members, wants, strict=True)):
         names = tuple(names_of[one] for one in able)
-        share = (campaign.Share(names[0], 1),)
+        share = (campaign.Share(names[0], units),)
         state.seats[f"k{number}"] = Seat("", "", share, "", 0.0, 0.0, True, stores=names)
     found = rules._places(state, list(state.seats))
-    ways = (
-        Counter(way)
-        for way in product(*members)  # every choice of a store for each member
-    )
-    possible = any(all(left[store] >= units for store, units in way.items()) for way in ways)
-    assert (found is not None) == possible
+    possible = any(fits(way, wants, left) for way in product(*(able for able, _ in members)))
+    assert possible or found is None
+    if alike:
+        assert possible == (found is not None)
     if found is not None:
-        used = Counter(found.values())
-        assert all(used[store] <= units for store, units in zip(names_of, left, strict=True))
-        assert all(
-            found[f"k{n}"] in {names_of[one] for one in able} for n, able in enumerate(members)
-        )
+        way = [names_of.index(found[f"k{number}"]) for number in range(len(members))]
+        assert fits(way, wants, left)
+        assert all(store in able for store, (able, _) in zip(way, members, strict=True))
+
+
+def fits(way: Sequence[int], wants: list[int], left: list[int]) -> bool:
+    """Whether each member finds what they want at the store of theirs."""
+    need = Counter[int]()
+    for store, units in zip(way, wants, strict=True):
+        need[store] += units
+    return all(left[store] >= units for store, units in need.items())

@@ -612,7 +612,7 @@ export const STEPS: Readonly<Record<string, readonly [string, string]>> = {
   "order.flag_resolved": ["Flag resolved", "异常已处理"],
   "order.provider_queried": ["Provider asked about the payment", "向支付方查询"],
   "order.reinstated": ["Paid after expiry: stock locked again", "逾期付款：已重新锁定库存"],
-  "order.reseated": ["Paid late: other units of the campaign taken", "逾期付款：已换用活动的其他名额"],
+  "order.reseated": ["Other units of the campaign taken", "已换用活动的其他名额"],
   "order.seat_confirmed": ["Campaign sold its units", "活动名额已确认"],
   "order.fulfilment_picked": ["Picked and packed", "拣货完成"],
   "order.fulfilment_uncollected": ["Not collected in time", "逾期未自提"],
