@@ -40,6 +40,8 @@ class Hint(Command, tag="counter.hint.v1"):
 
 class RemindAt(Command, tag="counter.remind_at.v1"):
     at: float
+    pays: str = ""
+    """The counter that is owed one when it is time."""
 
 
 class Finish(Command, tag="counter.finish.v1"):
@@ -71,6 +73,7 @@ class Added(Event, tag="counter.added.v1"):
 
 class Reminded(Event, tag="counter.reminded.v1"):
     at: float | None
+    pays: str = ""
 
 
 class Finished(Event, tag="counter.finished.v1"):
@@ -84,6 +87,7 @@ class Answer(Event, tag="counter.answer.v1"):
 class Count(Struct, array_like=True):
     total: int = 0
     remind_at: float = NEVER
+    pays: str = ""
     reminders: int = 0
     finished: float = NEVER
     answers: list[str] = []
@@ -112,8 +116,8 @@ def decide(state: Count | None, command: object, context: Context) -> Decision |
             return Decision([Added(-amount)], reply=total - amount, sends=[send])
         case Hint(other, amount):
             return Decision(tells=[Tell(f"counter/{other}", Add(amount))])
-        case RemindAt(at):
-            return Decision([Reminded(at)])
+        case RemindAt(at, pays):
+            return Decision([Reminded(at, pays)])
         case Finish(at):
             return Decision([Finished(at)])
         case Get():
@@ -123,8 +127,10 @@ def decide(state: Count | None, command: object, context: Context) -> Decision |
         case Overflow():
             return Decision([Added(10**30)])
         case Wake():
-            due = state is not None and state.remind_at <= context.now
-            return Decision([Reminded(None)] if due else [])
+            if state is None or state.remind_at > context.now:
+                return Decision()
+            sends = [Send(f"counter/{state.pays}", Add(1))] if state.pays else []
+            return Decision([Reminded(None)], sends=sends)
         case Answered():
             problem = command.problem
             return Decision([Answer(problem.code if problem else str(command.answer))])
@@ -139,8 +145,8 @@ def evolve(state: Count | None, event: Event) -> Count:
         case Reminded(None):
             state.remind_at = NEVER
             state.reminders += 1
-        case Reminded(at):
-            state.remind_at = at
+        case Reminded(at, pays):
+            state.remind_at, state.pays = at, pays
         case Finished(at):
             state.finished = at
         case Answer(text):

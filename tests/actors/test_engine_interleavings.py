@@ -9,7 +9,7 @@ import pytest
 
 from actors.engine import host as host_module
 from actors.engine.codec import Registry
-from actors.engine.host import Deliver, Host
+from actors.engine.host import Arrival, AskAnswered, Deliver, Host, Outgoing, Settled
 from actors.engine.kind import Kind
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
@@ -186,6 +186,90 @@ def test_very_many_due_timers_are_fired_over_several_steps() -> None:
         fired.append(len(step.record.entries))
     assert sum(fired) == 1_000
     assert max(fired) <= host_module.TIMERS_MAX
+
+
+def due_together(count: int) -> Host:
+    """So many entities whose time is 5.0, each owing one to another then."""
+    host = a_host()
+    host.handle([deliver(f"e{n}", RemindAt(5.0, "bank")) for n in range(count)], 1.0, 1.0)
+    return host
+
+
+def fired(host: Host, mono: float) -> list[Outgoing]:
+    """What is owed by the timers that fire by 6.0, while nobody answers."""
+    sent: list[Outgoing] = []
+    while host.next_wake()[0] <= 6.0:
+        sent += host.handle([], 6.0, mono).later
+    return sent
+
+
+def settled(sent: list[Outgoing]) -> list[Arrival]:
+    return [Settled(one.entity, one.owed_id, 1) for one in sent]
+
+
+def test_timers_that_are_due_together_go_off_as_fast_as_what_they_owe_is_settled() -> None:
+    host = due_together(2_000)
+    sent = fired(host, 1.0)
+    assert len(sent) == host_module.UNDER_WAY_MAX
+    seen = host.handle(settled(sent[:100]), 6.0, 1.1).later
+    seen += fired(host, 1.1)
+    assert len(seen) == 100
+    waiting = sent[100:] + seen
+    while waiting:
+        seen = host.handle(settled(waiting), 6.0, 1.2).later + fired(host, 1.2)
+        sent, waiting = sent + waiting, seen
+    assert host.stats.unsettled == 0
+    assert len({one.entity for one in sent}) == 2_000
+
+
+def test_timers_do_not_wait_for_a_receiver_that_is_away() -> None:
+    host = due_together(2_000)
+    count, mono = len(fired(host, 1.0)), 1.0
+    for _ in range(100):
+        assert host.next_wake()[1] <= mono + host_module.RESEND_FIRST_S
+        mono += host_module.RESEND_FIRST_S
+        step = host.handle([], 6.0, mono)
+        count += len(step.later) + len(fired(host, mono))
+    assert count == 2_000
+
+
+def test_beside_arrivals_few_timers_go_off() -> None:
+    host = due_together(100)
+    step = host.handle([deliver("new", Add(1))], 6.0, 1.0)
+    assert len(step.later) == host_module.TIMERS_BESIDE_MAX
+    assert step.record is not None
+    assert step.record.entries[-1].entity == "new"
+
+
+@pytest.mark.parametrize("took_s", [0.01, 0.9])
+def test_an_effect_is_not_sent_again_while_its_answer_may_be_expected(took_s: float) -> None:
+    host, mono = a_host(), 1.0
+    for number in range(50):
+        (sent,) = host.handle([deliver(f"e{number}", Pay("x", 1))], 1.0, mono).later
+        mono += took_s
+        host.handle(settled([sent]), 1.0, mono)
+    host.handle([deliver("last", Pay("x", 1))], 1.0, mono)
+    assert sent_again_after(host, mono) == pytest.approx(1.0 if took_s < 0.1 else 3.6, abs=0.02)
+
+
+def sent_again_after(host: Host, mono: float) -> float:
+    """Real seconds until the one effect or question under way goes out again."""
+    now = mono
+    while not (again := host.handle([], 1.0, now).now):
+        now = host.next_wake()[1]
+    assert len(again) == 1
+    return now - mono
+
+
+@pytest.mark.parametrize("took_s", [0.01, 0.9])
+def test_a_question_is_not_asked_again_while_its_answer_may_be_expected(took_s: float) -> None:
+    host, mono = a_host(), 1.0
+    for number in range(50):
+        (asked,) = host.handle([deliver(f"e{number}", AddVia("x", 1))], 1.0, mono).now
+        mono += took_s
+        host.handle([AskAnswered(asked.ask_id, 1)], 1.0, mono)
+    host.handle([deliver("last", AddVia("x", 1))], 1.0, mono)
+    assert sent_again_after(host, mono) == pytest.approx(1.0 if took_s < 0.1 else 4.0, abs=0.02)
 
 
 def test_very_many_owed_effects_are_sent_again_over_several_steps() -> None:
