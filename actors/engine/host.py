@@ -677,7 +677,11 @@ class Host:
     def _untrack(self, owed_id: str) -> None:
         pending = self._unsettled.pop(owed_id, None)
         if pending is not None:
-            self._under_way -= pending.under_way
+            self._no_longer_under_way(pending)
+
+    def _no_longer_under_way(self, pending: _Unsettled) -> None:
+        self._under_way -= pending.under_way
+        pending.under_way = False
 
     def _settle(self, arrival: Settled) -> None:
         pending = self._unsettled.get(arrival.owed_id)
@@ -687,6 +691,7 @@ class Host:
         if not pending.attempts:
             self._effects_take_s += (self._mono - pending.sent_at - self._effects_take_s) / 8
         if isinstance(answer, Problem) and answer.retryable:
+            self._no_longer_under_way(pending)
             return  # it is sent again when its time has come
         owed = pending.owed
         command = Answered(owed.to, self.registry.as_command(owed.to, owed.command), answer)
@@ -721,8 +726,7 @@ class Host:
             if not pending.attempts and self._mono < patient_until:
                 heappush(heap, (patient_until, owed_id))
                 continue
-            self._under_way -= pending.under_way
-            pending.under_way = False
+            self._no_longer_under_way(pending)
             pending.attempts += 1
             pause = min(RESEND_FIRST_S * 2**pending.attempts, RESEND_MAX_S)
             heappush(heap, (self._mono + pause, owed_id))

@@ -233,6 +233,18 @@ def test_timers_do_not_wait_for_a_receiver_that_is_away() -> None:
     assert count == 2_000
 
 
+def test_timers_do_not_wait_for_what_was_answered_with_trouble() -> None:
+    host = due_together(2_000)
+    away = Unavailable("away", "Not now.").as_problem()
+    sent = new = fired(host, 1.0)
+    while new:
+        troubles: list[Arrival] = [Settled(one.entity, one.owed_id, away) for one in new]
+        new = host.handle(troubles, 6.0, 1.0).later + fired(host, 1.0)
+        sent = sent + new
+    assert len({one.entity for one in sent}) == 2_000
+    assert host.stats.unsettled == 2_000
+
+
 def test_beside_arrivals_few_timers_go_off() -> None:
     host = due_together(100)
     step = host.handle([deliver("new", Add(1))], 6.0, 1.0)
