@@ -60,6 +60,7 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     },
     "soak": {
         "last_to_first": Bound("at_least", 0.95),
+        "refused": Bound("at_most", 0),
         "oversold": Bound("at_most", 0),
         "units_unexplained": Bound("at_most", 0),
     },

@@ -78,6 +78,7 @@ TOLD: Mapping[str, Mapping[str, str]] = {
         "ledger_lag_after": "records it was behind after waiting",
         "ledger_waited_s": "seconds that it was waited for",
         "orders_checked": "orders checked",
+        "refused": "placings refused",
         "oversold": "units oversold",
         "units_unexplained": "units unexplained",
     },
