@@ -30,12 +30,7 @@ ENTITY_QUEUE_MAX = 256
 RESEND_FIRST_S = 1.0
 RESEND_MAX_S = 30.0
 """Real seconds before an unanswered owed effect is sent again: doubling between these."""
-PATIENCE = 4.0
-"""Nothing is sent or asked again before so many times as long as answers took lately: a receiver
-that is slow because it has much to do must not get it twice."""
 REASK_S = 1.0
-REASK_MAX_S = 5.0
-"""Real seconds before an unanswered question is asked again, at least and at most."""
 ASK_GIVE_UP_S = 15.0
 """Real seconds after which a command whose questions stay unanswered is given up (retryable)."""
 WAKE_AGAIN_S = 1.0
@@ -50,8 +45,10 @@ RESENDS_MAX = 64
 """Timers fired (fewer beside arrivals, for which somebody waits) and owed effects sent again in one
 step at most; the next step goes on."""
 UNDER_WAY_MAX = 256
-"""No timer fires while so many owed effects of this shard are under way: when ten thousand unpaid
-orders are over in the same second, they end as fast as the others can follow."""
+UNDER_WAY_S = 2.0
+"""No timer fires while so many effects that timers owed are under way, which each is for so many
+real seconds at most: when ten thousand unpaid orders are over in the same second, they end as fast
+as others can follow, and a receiver that is away holds nobody up for long."""
 JOURNAL_AWAY = "journal-away"
 REST_SLICE = 64
 """Entities packed per batch at most: packing never holds the loop up."""
@@ -189,7 +186,6 @@ class _Job:
     __slots__ = (
         "answers",
         "asked",
-        "asked_at",
         "command",
         "command_id",
         "digest",
@@ -221,7 +217,6 @@ class _Job:
         self.rounds = 0
         self.number = 0
         """Of its first question."""
-        self.asked_at = 0.0
         self.give_up_at = 0.0
 
 
@@ -237,17 +232,15 @@ class _Written(NamedTuple):
 class _Unsettled:
     """An owed effect that was not yet answered."""
 
-    __slots__ = ("attempts", "entity", "owed", "position", "sent_at", "under_way")
+    __slots__ = ("attempts", "entity", "owed", "position", "resend_at")
 
-    def __init__(self, entity: str, owed: Owed, sent_at: float, position: int) -> None:
+    def __init__(self, entity: str, owed: Owed, resend_at: float, position: int) -> None:
         self.entity = entity
         self.owed = owed
         self.position = position
         """Of the record that owes it; 0: it was recovered, so it is on disk."""
-        self.sent_at = sent_at
+        self.resend_at = resend_at
         self.attempts = 0
-        self.under_way = position > 0
-        """It was sent for the first time, and its answer may still be expected."""
 
 
 class Host:
@@ -294,11 +287,8 @@ class Host:
         """(when to ask again, entity, number of its job). Not the jobs: most are done long before,
         and what is kept for a second is what the garbage collector has to walk over."""
         self._asked = 0
-        self._answers_take_s = 0.0
-        """Real seconds that answers to questions took lately ..."""
-        self._effects_take_s = 0.0
-        """... and those to owed effects."""
-        self._under_way = 0
+        self._under_way: dict[str, float] = {}
+        """Effects owed by timers, oldest first: since when (real time) their answer is awaited."""
         self._leaving: dict[str, bytes] = {}
         self._pass: list[str] = []
         self._pass_position: int | None = None
@@ -363,9 +353,9 @@ class Host:
         real = self._resend_heap[0][0] if self._resend_heap else NEVER
         if self._reasks:
             real = min(real, self._reasks[0][0])
-        if not heap or self._under_way >= UNDER_WAY_MAX:
-            return NEVER, real
-        return heap[0][0], real
+        if len(self._under_way) >= UNDER_WAY_MAX:
+            return NEVER, min(real, next(iter(self._under_way.values())) + UNDER_WAY_S)
+        return (heap[0][0] if heap else NEVER), real
 
     # ---------------------------------------------------------------- commands
 
@@ -521,9 +511,11 @@ class Host:
                     entity.state = evolve(entity.state, event)
             if entry.owed:
                 self._owe(job.entity, entity, entry.owed)
+                if type(job.command) is Wake:
+                    self._under_way |= dict.fromkeys([one.id for one in entry.owed], self._mono)
             if job.settles:
                 entity.outbox.pop(job.settles, None)
-                self._untrack(job.settles)
+                self._unsettled.pop(job.settles, None)
             if entry.command_id:
                 self._remember(entity, entry.command_id, job.digest, written.reply, self._now)
             self._entries.append(entry)
@@ -595,7 +587,6 @@ class Host:
             job.asked[ask_id] = outgoing
             self._asks[ask_id] = job
             self._step.now.append(outgoing)
-        job.asked_at = self._mono
         if job.rounds == 1:
             job.number = self._asked
             job.give_up_at = self._mono + ASK_GIVE_UP_S
@@ -611,14 +602,13 @@ class Host:
         if isinstance(arrival.answer, Problem) and arrival.answer.retryable:
             if arrival.answer.code == JOURNAL_AWAY:
                 self._give_up(job, arrival.answer)  # whoever asked hears it at once
-            return  # else it is asked again at reask_at
+            return  # else it is asked again when its time has come
         del self._asks[arrival.ask_id]
         job.waiting[arrival.ask_id] = arrival.answer
         if len(job.waiting) == len(job.asked):
             self._answered_all(job)
 
     def _answered_all(self, job: _Job) -> None:
-        self._answers_take_s += (self._mono - job.asked_at - self._answers_take_s) / 8
         job.answers += tuple(job.waiting[ask_id] for ask_id in job.asked)
         job.asked, job.waiting = {}, {}
         self._decide(job)
@@ -654,9 +644,6 @@ class Host:
                 self._give_up(job, unknown.as_problem())
                 continue
             reasks.append((self._mono + REASK_S, entity_id, number))
-            if self._mono - job.asked_at < min(PATIENCE * self._answers_take_s, REASK_MAX_S):
-                continue
-            job.asked_at = self._mono
             self._step.now.extend(
                 outgoing for ask_id, outgoing in job.asked.items() if ask_id not in job.waiting
             )
@@ -670,28 +657,17 @@ class Host:
     # ---------------------------------------------------------------- owed effects
 
     def _track(self, entity_id: str, owed: Owed, position: int = 0) -> None:
-        pending = self._unsettled[owed.id] = _Unsettled(entity_id, owed, self._mono, position)
-        self._under_way += pending.under_way
-        heappush(self._resend_heap, (self._mono + RESEND_FIRST_S, owed.id))
-
-    def _untrack(self, owed_id: str) -> None:
-        pending = self._unsettled.pop(owed_id, None)
-        if pending is not None:
-            self._no_longer_under_way(pending)
-
-    def _no_longer_under_way(self, pending: _Unsettled) -> None:
-        self._under_way -= pending.under_way
-        pending.under_way = False
+        resend_at = self._mono + RESEND_FIRST_S
+        self._unsettled[owed.id] = _Unsettled(entity_id, owed, resend_at, position)
+        heappush(self._resend_heap, (resend_at, owed.id))
 
     def _settle(self, arrival: Settled) -> None:
+        self._under_way.pop(arrival.owed_id, None)
         pending = self._unsettled.get(arrival.owed_id)
         if pending is None:
             return
         answer = arrival.answer
-        if not pending.attempts:
-            self._effects_take_s += (self._mono - pending.sent_at - self._effects_take_s) / 8
         if isinstance(answer, Problem) and answer.retryable:
-            self._no_longer_under_way(pending)
             return  # it is sent again when its time has come
         owed = pending.owed
         command = Answered(owed.to, self.registry.as_command(owed.to, owed.command), answer)
@@ -722,14 +698,10 @@ class Host:
             pending = self._unsettled.get(owed_id)
             if pending is None:
                 continue
-            patient_until = pending.sent_at + min(PATIENCE * self._effects_take_s, RESEND_MAX_S)
-            if not pending.attempts and self._mono < patient_until:
-                heappush(heap, (patient_until, owed_id))
-                continue
-            self._no_longer_under_way(pending)
             pending.attempts += 1
             pause = min(RESEND_FIRST_S * 2**pending.attempts, RESEND_MAX_S)
-            heappush(heap, (self._mono + pause, owed_id))
+            pending.resend_at = self._mono + pause
+            heappush(heap, (pending.resend_at, owed_id))
             owed = pending.owed
             command = self.registry.as_command(owed.to, owed.command)
             self._step.now.append(
@@ -747,9 +719,11 @@ class Host:
     # ---------------------------------------------------------------- timers
 
     def _fire_timers(self, most: int) -> None:
-        heap, now = self._wake_heap, self._now
+        heap, now, under_way = self._wake_heap, self._now, self._under_way
+        while under_way and next(iter(under_way.values())) <= self._mono - UNDER_WAY_S:
+            del under_way[next(iter(under_way))]
         fired = 0
-        while heap and heap[0][0] <= now and fired < most and self._under_way < UNDER_WAY_MAX:
+        while heap and heap[0][0] <= now and fired < most and len(under_way) < UNDER_WAY_MAX:
             at, entity_id = heappop(heap)
             if self._wakes.get(entity_id) != at:
                 continue
@@ -962,7 +936,7 @@ class Host:
                 self._track(entry.entity, owed)
             for owed_id in entry.settled:
                 entity.outbox.pop(owed_id, None)
-                self._untrack(owed_id)
+                self._unsettled.pop(owed_id, None)
             if entry.command_id:
                 self._remember(entity, entry.command_id, entry.digest, entry.reply, record.at)
             touched[entry.entity] = entity

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from actors.engine import host
 from tests.simulation.playing import play, quiet_engine
 
 pytestmark = pytest.mark.timeout(900)
@@ -25,6 +26,14 @@ SEEDS = (
 def test_nothing_that_was_promised_is_broken_by_any_fault(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    play(seed, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_nothing_breaks_where_few_timers_may_have_effects_under_way(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "UNDER_WAY_MAX", 2)
     play(seed, monkeypatch)
 
 
