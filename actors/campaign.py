@@ -67,9 +67,7 @@ def decide(
             sends = _give_back(state, f"confirm {claim_id}", returned, context)
             return Decision(events, reply, [*sends, *_tell_group(state, events, context)])
         case Unclaim():
-            events, returned = rules.unclaim(state, command, now)
-            sends = _give_back(state, f"unclaim {command.claim_id}", returned, context)
-            return Decision(events, True, [*sends, *_tell_group(state, events, context)])
+            return _unclaim(state, command, context, True)
         case CheckPay(claim_id):
             rules.check_pay(state, claim_id)
             return Decision(reply=True)
@@ -144,10 +142,16 @@ def _claimed_before(
     own way; the order asks again in a moment."""
     if command.asked_at < state.seats[claim_id].asked_at:
         raise Refused("claimed-since", "This order has claimed something else since.")
-    events, returned = rules.unclaim(state, Unclaim(claim_id, "claimed anew"), context.now)
-    sends = _give_back(state, f"unclaim {claim_id}", returned, context)
     again = Unavailable("claimed-before", "An earlier claim was given back first; claim again.")
-    return Decision(events, again.as_problem(), [*sends, *_tell_group(state, events, context)])
+    return _unclaim(state, Unclaim(claim_id, "claimed anew"), context, again.as_problem())
+
+
+def _unclaim(state: CampaignState, command: Unclaim, context: Context, reply: object) -> Decision:
+    """The claim is given back: its units to their stores if the campaign is over, and who was in
+    its group learns what that decides."""
+    events, returned = rules.unclaim(state, command, context.now)
+    sends = _give_back(state, f"unclaim {command.claim_id}", returned, context)
+    return Decision(events, reply, [*sends, *_tell_group(state, events, context)])
 
 
 def _end(state: CampaignState, by: str, why: str, context: Context) -> Decision:
@@ -269,9 +273,7 @@ def _claim_answered(
         return Decision([ClaimKept(claim_id, context.now + rules.ASK_AGAIN_S)])
     problem = command.problem
     if command.answer is False or (problem is not None and problem.code == "unknown-order"):
-        events, returned = rules.unclaim(state, Unclaim(claim_id, "expired"), context.now)
-        sends = _give_back(state, f"unclaim {claim_id}", returned, context)
-        return Decision(events, sends=[*sends, *_tell_group(state, events, context)])
+        return _unclaim(state, Unclaim(claim_id, "expired"), context, None)
     return Decision()
 
 

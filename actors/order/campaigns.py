@@ -54,7 +54,7 @@ from domain.order.placing import (
     share_out,
 )
 from domain.order.rules import LIVE_STATES
-from domain.order.state import OrderState
+from domain.order.state import OrderState, destination
 
 __all__ = [
     "Seats", "check_pay", "claim_again", "claim_for", "record_group", "seat_answered", "seats_won",
@@ -327,10 +327,8 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     if brief is None:
         return Problem("unknown-campaign", "The campaign is not known here any more.")
     bound = state.parts[0].fulfilment.store_id if state.bound else ""
-    delivered = state.delivery == "delivery" and state.address is not None
-    position = state.address.position if delivered and state.address else None
     try:
-        candidates = _candidates(brief, position, bound, state.channel, context)
+        candidates = _candidates(brief, destination(state), bound, state.channel, context)
     except Refused as refusal:
         return refusal.as_problem()
     line = replace(
@@ -468,9 +466,7 @@ def _take_from(turn: Turn, store_id: str) -> None:
     before = part.fulfilment
     if before.store_id == store_id:
         return
-    position = None
-    if state.delivery == "delivery" and state.address is not None:
-        position = state.address.position
+    position = destination(state)
     found = views.candidate(store_id, turn.now, position, state.channel)
     if found is not None:
         to = routing.Part(found.store, found.zone, (), found.distance_m)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from actors.engine.kind import Context
 from actors.order.locking import Quest
 from domain.order.placing import demand_of
-from domain.order.state import OrderState, Part, lines_of, units_due
+from domain.order.state import OrderState, Part, destination, lines_of, units_due
 from domain.routing import Part as PlannedPart
 
 __all__ = ["same_stores", "seek"]
@@ -16,14 +16,13 @@ def seek(state: OrderState, units: Mapping[str, int], context: Context) -> Quest
     views = context.views
     policy = views.channel(state.channel)
     lines = [line for line in state.lines if units.get(line.line_id)]
-    pickup = state.delivery == "pickup"
     return Quest(
         order_id=state.order_id,
         channel=state.channel,
         lines=lines,
         demands=[demand_of(line, units[line.line_id], views.skus.get(line.sku)) for line in lines],
         policy=policy,
-        position=None if pickup or state.address is None else state.address.position,
+        position=destination(state),
         store_id="",
         expires_at=context.now + policy.unpaid_s,
         number=state.number + 1,
@@ -35,7 +34,7 @@ def seek(state: OrderState, units: Mapping[str, int], context: Context) -> Quest
 def same_stores(state: OrderState, parts: Sequence[Part], context: Context) -> list[PlannedPart]:
     """The plan that has these fulfilments again at their stores; empty if a store is gone, closed
     or no longer reaches the address."""
-    position = state.address.position if state.address and state.delivery == "delivery" else None
+    position = destination(state)
     plan = []
     for part in parts:
         candidate = context.views.candidate(

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from domain.geo import Position
 from domain.message import Event
 from domain.order.commands import Address, Customer
 from domain.order.events import (
@@ -46,7 +47,8 @@ from domain.order.events import (
 
 __all__ = [
     "CASH", "FINAL_PARTS", "FINAL_STATES", "LOCK_GONE", "Mark", "OrderState", "Part", "Payment",
-    "Refund", "evolve", "find_part", "finished_at", "lines_of", "number_of", "units_due",
+    "Refund", "destination", "evolve", "find_part", "finished_at", "lines_of", "number_of",
+    "units_due",
 ]  # fmt: skip
 
 CASH = "cash"
@@ -188,6 +190,13 @@ def evolve(state: OrderState | None, event: Event) -> OrderState:
         return _placed(event)
     _APPLY[type(event)](state, event)
     return state
+
+
+def destination(state: OrderState) -> Position | None:
+    """Where to deliver; None if the customer comes to the store."""
+    if state.delivery == "pickup" or state.address is None:
+        return None
+    return state.address.position
 
 
 def find_part(state: OrderState, fulfilment_id: str) -> Part | None:
