@@ -31,7 +31,7 @@ from domain.campaign.events import (
     QuotaRefused,
     Unclaimed,
 )
-from domain.campaign.state import CampaignEvent, CampaignState, evolve
+from domain.campaign.state import CampaignEvent, CampaignState, Seat, evolve
 from domain.campaign.views import CampaignView, GroupList, QuotaView, Seating
 from domain.catalogue.model import Component
 from domain.errors import Refused, Unavailable
@@ -124,7 +124,7 @@ def _open(state: CampaignState | None, command: Open, context: Context) -> Decis
 def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
     since = command.asked_at - CLOCKS_DIFFER_S
     seat = state.seats.get(command.claim_id) or state.settled_seat(command.claim_id, since)
-    if seat is not None and seat.outcome != "failed":
+    if seat is not None and seat.outcome != "failed" and not _left_behind(seat, command, context):
         after = After((), state.tally)
         return Decision(reply=rules.claimed_again(seat, command.claim_id, after, context.now))
     before = state.claims.get(command.order_id)
@@ -134,12 +134,19 @@ def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
     return Decision(events, events[-1])
 
 
+def _left_behind(seat: Seat, command: Claim, context: Context) -> bool:
+    """Whether the same wish is placed anew (its order was not stored) and its first claim, which
+    nobody will pay, is over."""
+    over = not seat.paid and seat.expires_at <= context.now
+    return over and command.asked_at > seat.asked_at
+
+
 def _claimed_before(
     state: CampaignState, claim_id: str, command: Claim, context: Context
 ) -> Decision:
-    """What an order claimed before is of a wish that was never stored, or of an order that expired,
-    whose word for it is still on its way. It is given back first, so that nobody stands in their
-    own way; the order asks again in a moment."""
+    """What an order claimed before is of a wish that was never stored, or of one whose time to pay
+    is over, and whose word for that is still on its way. It is given back first, so that nobody
+    stands in their own way; the order asks again in a moment."""
     if command.asked_at < state.seats[claim_id].asked_at:
         raise Refused("claimed-since", "This order has claimed something else since.")
     again = Unavailable("claimed-before", "An earlier claim was given back first; claim again.")

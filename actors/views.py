@@ -13,8 +13,9 @@ from math import cos, floor, inf, radians
 from sys import intern
 from typing import Any, TypeAlias
 
-from domain.campaign.brief import Brief, brief_of, followed, orders_of, unclaimed
+from domain.campaign.brief import Brief, brief_of, followed, orders_of
 from domain.campaign.events import Opened
+from domain.campaign.order_ids import expecting
 from domain.catalogue.events import ChannelPut, SkuPut, StorePut
 from domain.catalogue.hours import opening
 from domain.catalogue.model import ChannelPolicy, Sku, StoreProfile, Zone
@@ -183,6 +184,11 @@ class Views:
         site = self._sites.get(store_id)
         return site is not None and site.open
 
+    def is_withheld(self, store_id: str, skus: Iterable[str]) -> bool:
+        """Whether the store has paused one of these (component) SKUs."""
+        site = self._sites.get(store_id)
+        return site is not None and any(sku in site.withheld for sku in skus)
+
     def sellable(self, store_id: str, sku: str, channel: str = "") -> int:
         """Units of a SKU or combo sellable at a store; 0 when unknown or paused there."""
         site = self._sites.get(store_id)
@@ -290,7 +296,7 @@ class Views:
             return
         self.campaigns[campaign_id] = brief
         if isinstance(event, Opened):
-            brief.orders = unclaimed(event.terms)
+            brief.orders = expecting(event.terms)
             for known in self.campaigns.values():
                 known.rest(event.at)
 

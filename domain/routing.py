@@ -11,7 +11,7 @@ from domain.catalogue.model import ChannelPolicy, StoreProfile, Zone
 from domain.errors import Refused
 from domain.neighbourhood import Candidate, Neighbourhood, preference
 
-__all__ = ["SEARCH_STEPS_MAX", "STORES_MAX", "Candidate", "Demand", "Part", "plan"]
+__all__ = ["SEARCH_STEPS_MAX", "STORES_MAX", "Candidate", "Demand", "Part", "parcels", "plan"]
 
 SEARCH_STEPS_MAX = 30_000
 """Bound of each exact search for the fewest stores, in lines looked at (20 to 50 ms). Up to
@@ -83,7 +83,7 @@ def plan(
         candidates = list(candidates)
         best = _best_whole(need, candidates, excluded)
     if best is not None:
-        return _parcels(best, demands)
+        return parcels(best, demands)
     usable = _usable(candidates, excluded, need)
     missing = _missing(need, usable)
     if missing and not partial_ok:
@@ -148,7 +148,7 @@ def _usable(
 # Parcels (rule 4) -------------------------------------------------------------------------------
 
 
-def _parcels(candidate: Candidate, demands: Sequence[Demand]) -> list[Part]:
+def parcels(candidate: Candidate, demands: Sequence[Demand]) -> list[Part]:
     """One store's share as parcels of one owner, one handling, and a bearable size."""
     store = candidate.store
     first = demands[0]
@@ -162,8 +162,8 @@ def _parcels(candidate: Candidate, demands: Sequence[Demand]) -> list[Part]:
         _pack(demand, kinds.setdefault((demand.owner, demand.handling), []), store)
     return [
         Part(store, candidate.zone, tuple(parcel.lines), candidate.distance_m)
-        for parcels in kinds.values()
-        for parcel in parcels
+        for packed in kinds.values()
+        for parcel in packed
     ]
 
 
@@ -541,7 +541,7 @@ def _parts(shares: Shares, usable: Sequence[Candidate], demands: Sequence[Demand
     for store in sorted(shares):
         share = shares[store]
         lines = [_portion(demands[line], share[line]) for line in sorted(share)]
-        parts.extend(_parcels(usable[store], lines))
+        parts.extend(parcels(usable[store], lines))
     return parts
 
 

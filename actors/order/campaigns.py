@@ -47,6 +47,7 @@ from domain.order.events import (
 from domain.order.money import refund_cuts
 from domain.order.placing import (
     check_wish,
+    demand_of,
     fulfilment_of,
     order_freight,
     price,
@@ -54,7 +55,7 @@ from domain.order.placing import (
     share_out,
 )
 from domain.order.rules import LIVE_STATES
-from domain.order.state import OrderState, destination
+from domain.order.state import OrderState, destination, lines_of
 
 __all__ = [
     "Seats", "check_pay", "claim_again", "claim_for", "record_group", "seat_answered", "seats_won",
@@ -133,14 +134,14 @@ def seats_won(seats: Seats, context: Context) -> Seats | Problem:
     if isinstance(answer, Problem):
         return answer
     assert isinstance(answer, Claimed)
-    parts = []
+    line = seats.line
+    parts: list[routing.Part] = []
     for share in answer.parts:
-        found = seats.candidates[share.store_id]
-        units = ((seats.line.line_id, share.units),)
-        parts.append(routing.Part(found.store, found.zone, units, found.distance_m))
-    wanted = {seats.line.line_id: seats.line.quantity}
-    shares = share_out([seats.line], wanted, parts, seats.next_line)
-    fee = order_freight(parts, seats.line.amount) if seats.fee is None else seats.fee
+        demand = demand_of(line, share.units, context.views.skus.get(line.sku))
+        parts += routing.parcels(seats.candidates[share.store_id], [demand])
+    wanted = {line.line_id: line.quantity}
+    shares = share_out([line], wanted, parts, seats.next_line)
+    fee = order_freight(parts, line.amount) if seats.fee is None else seats.fee
     fulfilments, lines = [], []
     for number, (part, pieces, freight) in enumerate(
         zip(parts, shares, share_freight(fee, shares), strict=True), seats.number
@@ -148,7 +149,7 @@ def seats_won(seats: Seats, context: Context) -> Seats | Problem:
         fulfilment_id = f"{seats.claim.order_id}-{number}"
         made = fulfilment_of(fulfilment_id, part, freight)
         fulfilments.append(replace(made, campaign_id=seats.campaign_id))
-        lines += [replace(line, fulfilment_id=fulfilment_id) for line, _ in pieces]
+        lines += [replace(piece, fulfilment_id=fulfilment_id) for piece, _ in pieces]
     seats.claimed, seats.freight = answer, fee
     seats.fulfilments, seats.lines = tuple(fulfilments), tuple(lines)
     return seats
@@ -173,15 +174,31 @@ def _first_question(command: Place, context: Context) -> Ask:
     candidates = _candidates(brief, position, command.store_id, command.channel, context)
     claim = Claim(
         "", order_id, command.customer.customer_id, command.channel, line.quantity,
-        tuple(candidates), policy.max_splits, command.group_id, asked_at=context.now,
+        tuple(candidates), group_id=command.group_id, asked_at=context.now,
     )  # fmt: skip
-    claim = _named(claim, 1, command.campaign_id)
+    claim = _named(_within_limits(claim, line, candidates, context), 1, command.campaign_id)
     seats = Seats(command.campaign_id, claim, line, candidates, 1, 2, None)
     if command.group_id and _for_newcomers(brief):
         seats.newcomer, seats.stage = True, NEWCOMER
         check = CheckNewcomer(order_id, context.now + ASKING_S)
         return Ask([(f"customer/{claim.customer_id}", check)], seats)
     return _ask_claim(seats)
+
+
+def _within_limits(
+    claim: Claim, line: Line, candidates: dict[str, Candidate], context: Context
+) -> Claim:
+    """The claim with what Routing, rules 2 and 3, say about serving it from several stores."""
+    views = context.views
+    policy, sku = views.channel(claim.channel), views.skus.get(line.sku)
+    least = policy.min_part_value
+    part_min = -(-least // line.unit_price) if line.unit_price else claim.quantity
+    return replace(
+        claim,
+        splits_max=1 if sku is not None and sku.group else policy.max_splits,
+        tiers=tuple([preference(one)[0] for one in candidates.values()]),
+        part_min=max(1, part_min) if least else 1,
+    )
 
 
 def _named(claim: Claim, number: int, campaign_id: str) -> Claim:
@@ -222,7 +239,8 @@ def _campaign_line(command: Place, brief: Brief, lines: Sequence[Line]) -> Line:
 def _candidates(
     brief: Brief, position: Position | None, store_id: str, channel: str, context: Context
 ) -> dict[str, Candidate]:
-    """The campaign's open stores that reach the customer, the preferred first (Routing, rule 2).
+    """The campaign's open stores that reach the customer and have not paused what it sells, the
+    preferred first (Routing, rule 2).
 
     Raises ``Refused``: ``no-zone``, ``no-store-open``."""
     found = []
@@ -233,7 +251,10 @@ def _candidates(
                 found.append(one)
     if not found:
         raise Refused("no-zone", "No store of this campaign serves this customer.")
-    able = sorted([one for one in found if one.open], key=preference)
+    skus = [part.sku for part in brief.stock]
+    withheld = context.views.is_withheld
+    able = [one for one in found if one.open and not withheld(one.store.store_id, skus)]
+    able.sort(key=preference)
     if not able:
         raise Refused("no-store-open", "The campaign's stores here are closed now.")
     return {one.store.store_id: one for one in able}
@@ -267,7 +288,8 @@ def _undo(seats: Seats, problem: Problem) -> Ask:
     """The claim is not what the customer was shown, or not for them: it is given back at once."""
     seats = _at(seats, UNDO)
     seats.problem = problem
-    unclaim = Unclaim(seats.claim.claim_id, f"not taken: {problem.code}")
+    claim = seats.claim
+    unclaim = Unclaim(claim.claim_id, f"not taken: {problem.code}", claim.asked_at)
     return Ask([(f"campaign/{seats.campaign_id}", unclaim)], seats)
 
 
@@ -339,10 +361,9 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     number = state.number + 1
     claim = Claim(
         "", state.order_id, state.customer.customer_id, state.channel, line.quantity,
-        tuple(candidates), context.views.channel(state.channel).max_splits, state.group_id,
-        late=True, asked_at=context.now,
+        tuple(candidates), group_id=state.group_id, late=True, asked_at=context.now,
     )  # fmt: skip
-    claim = _named(claim, number, state.campaign_id)
+    claim = _named(_within_limits(claim, line, candidates, context), number, state.campaign_id)
     next_line = max(int(line.line_id.rpartition("/")[2]) for line in state.lines) + 1
     seats = Seats(state.campaign_id, claim, line, candidates, number, next_line, state.freight)
     seats.newcomer = _for_newcomers(brief) and not state.heads_group
@@ -460,11 +481,11 @@ def _go(turn: Turn, group_id: str, unit_price: int, store_id: str) -> None:
 
 
 def _take_from(turn: Turn, store_id: str) -> None:
-    """The group's units are at this store, which could serve the order when it was placed."""
+    """The group's units are at this store, which could serve the order when it was placed. Parcels
+    stay as they are."""
     state, views = turn.state, turn.context.views
-    (part,) = [part for part in state.parts if part.state == "held"]
-    before = part.fulfilment
-    if before.store_id == store_id:
+    held = [part for part in state.parts if part.state == "held"]
+    if all(part.fulfilment.store_id == store_id for part in held):
         return
     position = destination(state)
     found = views.candidate(store_id, turn.now, position, state.channel)
@@ -473,16 +494,14 @@ def _take_from(turn: Turn, store_id: str) -> None:
     else:  # its zones were redrawn since; what was promised to the customer holds
         store = views.stores[store_id]
         to = routing.Part(store, store.zones[0] if position and store.zones else None, ())
-    fulfilment_id = f"{state.order_id}-{state.number + 1}"
-    fulfilment = fulfilment_of(fulfilment_id, to, before.freight)
+    fulfilments, lines = [], []
+    for number, part in enumerate(held, state.number + 1):
+        fulfilment_id = f"{state.order_id}-{number}"
+        moved = fulfilment_of(fulfilment_id, to, part.fulfilment.freight)
+        fulfilments.append(replace(moved, campaign_id=state.campaign_id))
+        lines += [replace(line, fulfilment_id=fulfilment_id) for line in lines_of(state, part)]
     turn.record(
-        Reseated(
-            turn.now,
-            (replace(fulfilment, campaign_id=state.campaign_id),),
-            tuple(replace(line, fulfilment_id=fulfilment_id) for line in state.lines),
-            state.claim_id,
-            state.group_id,
-        )
+        Reseated(turn.now, tuple(fulfilments), tuple(lines), state.claim_id, state.group_id)
     )
 
 

@@ -18,12 +18,11 @@ from domain.campaign.events import (
     Tally,
 )
 from domain.campaign.order_ids import OrderIds
-from domain.campaign.quota import holds_units
-from domain.campaign.state import CampaignState, units_of
+from domain.campaign.state import CampaignState
 from domain.catalogue.model import Component
 from domain.errors import Refused
 
-__all__ = ["REPEATS_S", "Brief", "brief_of", "followed", "orders_of", "unclaimed"]
+__all__ = ["REPEATS_S", "Brief", "brief_of", "followed", "orders_of"]
 
 REPEATS_S = 86_400.0
 """So long after its end a campaign's orders are told from others without asking them."""
@@ -49,7 +48,7 @@ class Brief(Struct, gc=False):
     failed_groups: int = 0
     orders: OrderIds | None = None
     """Orders that had a claim: their repeated placing gets its first answer, which is with them,
-    and is never told *sold out*. None: it is not known which, or nobody here asks."""
+    and is never told *sold out*. None: nobody here asks, or it ended long ago."""
     ended_at: float = 0.0
     rested: bool = False
     """It ended long ago: see :meth:`rest`."""
@@ -98,7 +97,7 @@ class Brief(Struct, gc=False):
 
 def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
     """The brief after an event; changed in place. None for a campaign never heard of. Who answers
-    for its orders keeps :attr:`Brief.orders`: see :func:`unclaimed`."""
+    for its orders keeps :attr:`Brief.orders`: see :func:`orders_of`."""
     if isinstance(event, Opened):
         stores = {share.store_id for share in event.terms.quota}
         return Brief(campaign_id, event.terms, event.list_price, event.stock, unanswered=stores)
@@ -129,7 +128,6 @@ def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
 
 def brief_of(campaign_id: str, state: CampaignState) -> Brief:
     """The brief of a campaign's state, without its orders; later events are followed on top."""
-    outcomes = list(state.closed.values())
     return Brief(
         campaign_id,
         state.terms,
@@ -140,24 +138,16 @@ def brief_of(campaign_id: str, state: CampaignState) -> Brief:
         {store_id for store_id, shelf in state.shelves.items() if not shelf.answered},
         state.ended,
         len(state.groups),
-        outcomes.count("formed"),
-        outcomes.count("failed"),
+        state.formed,
+        state.failed,
         ended_at=state.ended_at,
     )
 
 
-def unclaimed(terms: Terms) -> OrderIds:
-    """:attr:`Brief.orders` of a campaign that was opened just now."""
-    return OrderIds(sum(share.units for share in terms.quota))
-
-
-def orders_of(state: CampaignState) -> OrderIds | None:
-    """:attr:`Brief.orders` of a campaign's state; None if it has forgotten some of those that
-    bought: then nobody is told *sold out* without being asked."""
-    orders, sold = unclaimed(state.terms), 0
-    holds = holds_units(state.terms)
+def orders_of(state: CampaignState) -> OrderIds:
+    """:attr:`Brief.orders` of a campaign's state: all that bought, and all that have a seat now."""
+    bought = state.buyers
+    orders = OrderIds(bought.expected, [bytearray(layer) for layer in bought.layers], bought.room)
     for seat in (*state.seats.values(), *state.settled_seats()):
         orders.add(seat.order_id)
-        if seat.outcome in ("sold", "formed") or (holds and seat.paid and not seat.outcome):
-            sold += units_of(seat.parts)
-    return orders if sold >= state.tally.sold else None
+    return orders

@@ -109,6 +109,10 @@ class Claim(Command, tag="campaign.claim.v1"):
     group_id: str = ""
     late: bool = False
     asked_at: float = 0.0
+    tiers: tuple[int, ...] = ()
+    """Of the ``stores``; none named: all the same."""
+    part_min: int = 1
+    """Least units that one store of several may serve (Routing, rule 3)."""
 
 
 class Confirm(Command, tag="campaign.confirm.v1"):
@@ -122,6 +126,8 @@ class Unclaim(Command, tag="campaign.unclaim.v1"):
 
     claim_id: str
     reason: str = ""
+    asked_at: float = 0.0
+    """Only the claim that was asked for by then; 0: whichever has the id."""
 
 
 class CheckPay(Command, tag="campaign.check_pay.v1"):

@@ -1,4 +1,4 @@
-"""Which orders may have a claim at a campaign, remembered in a few bytes each.
+"""Which orders may have a claim at a campaign, or have bought, remembered in a few bytes each.
 
 It grows with them and ends with the campaign. A shard's filter of the ids that left memory must not
 follow history, so it is another one (``actors.engine.cold``).
@@ -6,18 +6,24 @@ follow history, so it is another one (``actors.engine.cold``).
 
 from msgspec import Struct, field
 
-__all__ = ["OrderIds"]
+from domain.campaign.commands import Terms
+
+__all__ = ["OrderIds", "expecting"]
 
 BITS = 16
 """For each id, two of them set: of 70 strangers one is taken for known (a Bloom filter)."""
 IDS_MIN, IDS_MAX = 1 << 10, 1 << 17
 """What the first layer takes, at least and at most."""
+PRIME = (1 << 61) - 1
+WORD = (1 << 64) - 1
+SPREAD = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: neighbours come to lie far apart (Knuth, TAOCP 3, 6.4)."""
 
 
-class OrderIds(Struct, gc=False):
+class OrderIds(Struct, array_like=True, gc=False):
     """A set that only grows, for as many ids as come: ``expected`` says about how many. It may take
-    an id for known that is not (so that somebody is asked in vain), never the other way round. Of
-    this process alone: its hashes mean nothing elsewhere."""
+    an id for known that is not (so that somebody is asked in vain), never the other way round. It
+    means the same in every process, and can be stored."""
 
     expected: int = IDS_MIN
     layers: list[bytearray] = field(default_factory=list)
@@ -30,13 +36,15 @@ class OrderIds(Struct, gc=False):
         if not self.room:
             self._grow()
         self.room -= 1
-        layer, hashed = self.layers[-1], hash(order_id)
+        layer, hashed = self.layers[-1], _hash(order_id)
         mask = len(layer) * 8 - 1
         for bit in (hashed & mask, hashed >> 32 & mask):
             layer[bit >> 3] |= 1 << (bit & 7)
 
     def __contains__(self, order_id: str) -> bool:
-        hashed = hash(order_id)
+        if not self.layers:
+            return False
+        hashed = _hash(order_id)
         for layer in self.layers:
             mask = len(layer) * 8 - 1
             first, second = hashed & mask, hashed >> 32 & mask
@@ -51,3 +59,15 @@ class OrderIds(Struct, gc=False):
 
     def _first(self) -> int:
         return 1 << (min(max(self.expected, IDS_MIN), IDS_MAX) - 1).bit_length()
+
+
+def expecting(terms: Terms) -> OrderIds:
+    """Nobody yet, of a campaign with these terms."""
+    return OrderIds(sum(share.units for share in terms.quota))
+
+
+def _hash(order_id: str) -> int:
+    """64 bits; Python's own hash of a text is another one in each process."""
+    mixed = int.from_bytes(order_id.encode()) % PRIME * SPREAD & WORD
+    mixed = (mixed ^ mixed >> 32) * SPREAD & WORD
+    return mixed ^ mixed >> 29

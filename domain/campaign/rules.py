@@ -124,6 +124,11 @@ def _check_group(terms: Terms) -> None:
         raise _wrong("group.buffer", "A buffer of 0 or more units goes with `on_formation`.")
     if (rule.kind == "ladder") != bool(rule.steps):
         raise _wrong("group.steps", "A ladder has steps, other groups have none.")
+    units = sum(share.units for share in terms.quota)
+    if rule.size > units:
+        raise _wrong("group.size", f"No group of {rule.size} can form of {units} unit(s).")
+    if rule.buffer >= units:
+        raise _wrong("group.buffer", f"The buffer leaves nothing to order of {units} unit(s).")
     before, price = rule.size - 1, terms.price
     for step in rule.steps:
         if not (before < step.members <= PLACES_MAX and 0 <= step.price <= price):
@@ -173,7 +178,7 @@ def claim(
         if command.group_id:
             raise Refused("unknown-group", "A flash sale has no groups.")
     else:
-        group = _group_to_join(state, command, now)
+        group = _group_to_join(state, command, campaign_id, now)
         if group is None:
             group_id = f"{campaign_id}:{state.number + 1}"
             closes_at = min(now + terms.group.open_s, terms.ends_at)
@@ -239,25 +244,30 @@ def _check_limit(state: CampaignState, command: Claim) -> None:
         )
 
 
-def _group_to_join(state: CampaignState, command: Claim, now: float) -> Group | None:
+def _group_to_join(
+    state: CampaignState, command: Claim, campaign_id: str, now: float
+) -> Group | None:
     """The group asked for; None to open one."""
     if not command.group_id:
         return None
     group = state.groups.get(command.group_id)
+    if group is None and not _was_opened(state, campaign_id, command.group_id):
+        raise Refused("unknown-group", f"There is no group {command.group_id} here.")
     try:
         return _joinable(state, command, group, now)
-    except Refused as refusal:
+    except Refused:
         rule = state.terms.group
         if not command.late or rule is None or rule.late != "head_of_new_group":
             raise
-        if refusal.code in ("group-closed", "group-full"):
-            return None
-        raise
+        return None
+
+
+def _was_opened(state: CampaignState, campaign_id: str, group_id: str) -> bool:
+    name, _, number = group_id.rpartition(":")
+    return name == campaign_id and number.isdecimal() and 1 <= int(number) <= state.number
 
 
 def _joinable(state: CampaignState, command: Claim, group: Group | None, now: float) -> Group:
-    if group is None and command.group_id not in state.closed:
-        raise Refused("unknown-group", f"There is no group {command.group_id} here.")
     if group is None or now >= group.closes_at:
         raise Refused("group-closed", "This group takes no more members; join or open another.")
     if any(state.seats[name].customer_id == command.customer_id for name in group.claims):
@@ -268,7 +278,7 @@ def _joinable(state: CampaignState, command: Claim, group: Group | None, now: fl
 
 
 def _allocate(state: CampaignState, command: Claim) -> tuple[Share, ...]:
-    """The preferred store that has all, else the fewest stores that have it together."""
+    """The preferred store that has all; of a flash sale else a split (Routing, rules 2 and 3)."""
     quantity, shelves = command.quantity, state.shelves
     stores = _stores(state, command)
     holds = holds_units(state.terms)
@@ -280,21 +290,47 @@ def _allocate(state: CampaignState, command: Claim) -> tuple[Share, ...]:
         for store_id in stores:
             if shelves[store_id].available >= quantity:
                 return (Share(store_id, quantity),)
-    parts: list[Share] = []
-    if state.terms.group is None:
-        for store_id in sorted(stores, key=lambda name: -shelves[name].available):
-            units = min(quantity, shelves[store_id].available)
-            if units and len(parts) < command.splits_max:
-                parts.append(Share(store_id, units))
-                quantity -= units
-    if quantity or not parts:
+    parts = _split(state, command, stores) if state.terms.group is None else ()
+    if not parts:
         raise Refused(
             "campaign-out-of-reach",
-            "The campaign's stores that serve this customer have not so many units left. Order "
-            "fewer.",
+            "The campaign's stores that serve this customer have not so many units left, or only "
+            "in more parts than an order may have. Order fewer.",
             available=sum(shelves[store_id].available for store_id in stores),
         )
-    return tuple(parts)
+    return parts
+
+
+def _split(state: CampaignState, command: Claim, stores: Sequence[str]) -> tuple[Share, ...]:
+    """The fewest stores of the first tiers in which that is possible, the fullest first; empty if
+    there is no way."""
+    tiers = dict(zip(command.stores, command.tiers, strict=False))
+    fullest = sorted(stores, key=lambda store_id: -state.shelves[store_id].available)
+    for tier in sorted({tiers.get(store_id, 0) for store_id in stores}):
+        units = {
+            store_id: state.shelves[store_id].available
+            for store_id in fullest
+            if tiers.get(store_id, 0) <= tier
+        }
+        for count in range(2, min(command.splits_max, len(units)) + 1):
+            parts = _shared(command, list(units.items())[:count])
+            if parts:
+                return parts
+    return ()
+
+
+def _shared(command: Claim, chosen: Sequence[tuple[str, int]]) -> tuple[Share, ...]:
+    """The quantity over exactly these stores, with ``part_min`` at each; empty: impossible."""
+    least = command.part_min
+    left = command.quantity - least * len(chosen)
+    if left < 0 or any(units < least for _, units in chosen):
+        return ()
+    parts = []
+    for store_id, units in chosen:
+        more = min(left, units - least)
+        left -= more
+        parts.append(Share(store_id, least + more))
+    return () if left else tuple(parts)
 
 
 # Paying, giving back ----------------------------------------------------------------------------
@@ -378,6 +414,8 @@ def unclaim(
         seat = state.settled_seat(claim_id)
         if seat is None or seat.outcome == "failed":
             return [], ()
+    if command.asked_at and seat.asked_at > command.asked_at:
+        return [], ()  # it means an earlier claim of the same wish, given back before
     ahead = _ahead(state)
     quota.free(ahead, state.terms, seat.parts, paid=seat.paid, settled=settled, ended=state.ended)
     freed: list[CampaignEvent] = [
@@ -593,7 +631,6 @@ def view(state: CampaignState, campaign_id: str, now: float) -> CampaignView:
         phase = "preparing"
     elif now < terms.starts_at:
         phase = "scheduled"
-    outcomes = list(state.closed.values())
     return CampaignView(
         campaign_id,
         terms,
@@ -609,8 +646,8 @@ def view(state: CampaignState, campaign_id: str, now: float) -> CampaignView:
             for store_id, shelf in state.shelves.items()
         ),
         len(state.groups),
-        outcomes.count("formed"),
-        outcomes.count("failed"),
+        state.formed,
+        state.failed,
     )  # fmt: skip
 
 

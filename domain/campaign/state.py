@@ -30,6 +30,7 @@ from domain.campaign.events import (
     Tally,
     Unclaimed,
 )
+from domain.campaign.order_ids import OrderIds, expecting
 from domain.campaign.quota import Shelf
 from domain.catalogue.model import Component
 from domain.history import History, entries, recall, remember
@@ -97,16 +98,20 @@ class CampaignState(Struct, array_like=True, gc=False):
     bought: dict[str, int] = field(default_factory=dict)
     """Customer -> units claimed or bought over the whole campaign."""
     groups: dict[str, Group] = field(default_factory=dict)
-    closed: dict[str, str] = field(default_factory=dict)
-    """Group -> ``formed | failed``."""
+    formed: int = 0
+    """Groups that formed ..."""
+    failed: int = 0
+    """... and that did not."""
     number: int = 0
-    """Groups opened so far."""
+    """Groups opened so far; their ids end in 1 to this."""
     timers: list[Timer] = field(default_factory=list)
     """A heap. Entries that no longer hold stay until they come to the top, which is always live."""
     ended: bool = False
     ended_at: float = 0.0
     claims: dict[str, str] = field(default_factory=dict)
     """Order -> the claim by which it has one of ``seats``."""
+    buyers: OrderIds = field(default_factory=OrderIds)
+    """Orders that bought: ``settled`` forgets them sooner than they are asked about."""
 
     def settled_seat(self, claim_id: str, since: float = 0.0) -> Seat | None:
         """A settled seat that is still remembered; ``since``: only if it was settled after that."""
@@ -163,6 +168,7 @@ def _opened(event: Opened) -> CampaignState:
         event.list_price,
         {share.store_id: Shelf(share.units) for share in terms.quota},
         timers=[(terms.ends_at, "end")],
+        buyers=expecting(terms),
     )
 
 
@@ -247,7 +253,7 @@ def _group_closing(state: CampaignState, event: GroupClosing) -> None:
 
 def _group_formed(state: CampaignState, event: GroupFormed) -> None:
     group = state.groups.pop(event.group_id)
-    state.closed[event.group_id] = "formed"
+    state.formed += 1
     moves = [(state.seats[moved.claim_id].parts[0], moved.store_id) for moved in event.moved]
     quota.move(state.shelves, moves, ended=state.ended)
     for moved, (part, store_id) in zip(event.moved, moves, strict=True):
@@ -265,7 +271,7 @@ def _group_formed(state: CampaignState, event: GroupFormed) -> None:
 
 def _group_failed(state: CampaignState, event: GroupFailed) -> None:
     group = state.groups.pop(event.group_id)
-    state.closed[event.group_id] = "failed"
+    state.failed += 1
     for claim_id in group.claims:
         seat = state.seats[claim_id]
         _free(state, seat, settled=False)
@@ -308,6 +314,8 @@ def _leave(state: CampaignState, claim_id: str) -> Seat:
 def _settle(state: CampaignState, claim_id: str, outcome: str, price: int, at: float) -> None:
     seat = _leave(state, claim_id)
     seat.outcome, seat.price = outcome, price
+    if outcome != "failed":
+        state.buyers.add(seat.order_id)
     _remember(state, claim_id, seat, at)
 
 

@@ -165,3 +165,34 @@ def test_a_combo_holds_what_was_set_aside_for_it() -> None:
     assert [cells[sku].campaigns for sku in ("tea", "cup", "pot")] == [{}, {}, {}]
     assert [cells[sku].on_hand for sku in ("tea", "cup", "pot")] == [8, 9, 10]
     world.check_at_rest()
+
+
+def test_a_claim_left_behind_whose_time_is_over_is_not_sold_as_a_new_one() -> None:
+    """The order would be confirmed with its time to pay already gone."""
+    world = CampaignWorld(flash_terms())
+    left_behind(world, 1, 1)
+    world.now += 310
+    order = world.place(1)
+    assert order.expires_at == world.now + 300
+    assert held(world) == 1
+
+
+class Listening(CampaignWorld):
+    """Keeps what its orders ask."""
+
+    def _asked(self, to: str, question: Any) -> Any:
+        self.questions = [*getattr(self, "questions", ()), question]
+        return super()._asked(to, question)
+
+
+def test_a_straggling_give_back_of_a_refused_placing_does_not_free_the_next_one() -> None:
+    world = Listening(flash_terms())
+    assert world.refusal(1, expected_total=5).code == "wrong-total"
+    (given_back,) = [one for one in world.questions if isinstance(one, campaign.Unclaim)]
+    world.now += 1
+    order = world.place(1)
+    assert order.claim_id == given_back.claim_id, "the same wish"
+    world.ask(CAMPAIGN, given_back)
+    assert held(world) == 1
+    world.pay(1)
+    world.check_at_rest()

@@ -109,7 +109,7 @@ def test_however_many_pay_for_the_last_seat_at_one_instant_one_gets_it(late: str
     for number in rivals:  # all captured before anything of it reaches the campaign
         world.capture(number)
     world.run()
-    assert world.campaign_state.closed[group_id] == "formed"
+    assert world.campaign_state.formed == 1
     formed = [
         number for number in (1, 2, *rivals)
         if world.order_of(number).group_id == group_id
@@ -156,6 +156,20 @@ def test_money_after_the_groups_end_follows_the_policy() -> None:
     world.pay(3)
     assert world.refunds(3) == world.order_of(3).total
     assert world.refunds(1) == world.order_of(1).total
+
+
+def test_late_money_of_a_member_who_has_joined_anew_makes_them_the_head_of_another_group() -> None:
+    world = groups({"late": "head_of_new_group"}, pay_s=60.0)
+    group_id = joined(world, 1, 2)
+    world.place(3, group_id=group_id, customer="late")
+    world.start_payment(3)
+    world.at(100)
+    world.place(4, group_id=group_id, customer="late")
+    world.capture(3)
+    world.run()
+    order = world.order_of(3)
+    assert (order.state, order.heads_group, order.group_id != group_id) == ("paid", True, True)
+    assert world.refunds(3) == 0
 
 
 def test_a_seat_lost_between_payment_and_confirmation_makes_a_late_payer() -> None:
@@ -422,10 +436,10 @@ def test_ending_it_tells_those_who_have_not_paid_and_late_money_goes_back() -> N
 
 def test_a_ladder_closes_at_its_end_and_refunds_the_difference_once() -> None:
     world = groups(LADDER)
-    group_id = joined(world, 1, 2, 3)
+    joined(world, 1, 2, 3)
     assert parts(world, 1, 2, 3) == ["held"] * 3
     world.at(600)
-    assert world.campaign_state.closed[group_id] == "formed"
+    assert world.campaign_state.formed == 1
     for number in (1, 2, 3):
         assert world.refunds(number) == 100
         assert parts(world, number) == ["new"]
@@ -577,6 +591,8 @@ def test_groups_near_completion_are_listed_first_and_full_ones_not() -> None:
     ({"kind": "ladder", "steps": (campaign.Step(4, 5), campaign.Step(3, 4))}, {}, "group.steps"),
     ({"kind": "ladder", "steps": (campaign.Step(4, 700),)}, {}, "group.steps"),
     ({"buffer": 3}, {}, "group.buffer"),
+    ({"stock": "on_formation", "buffer": 10}, {}, "group.buffer"),
+    ({"size": 11}, {}, "group.size"),
     ({"late": "keep"}, {}, "group.late"),
     ({"stock": "never"}, {}, "group.stock"),
     ({}, {"kind": "auction"}, "kind"),
