@@ -18,7 +18,9 @@ from domain.campaign.commands import (
     Get,
     ListGroups,
     Open,
+    Reassign,
     Share,
+    Unassign,
     Unclaim,
 )
 from domain.campaign.events import (
@@ -29,6 +31,7 @@ from domain.campaign.events import (
     GroupFailed,
     GroupFormed,
     QuotaRefused,
+    Reassigned,
     Unclaimed,
 )
 from domain.campaign.state import CampaignEvent, CampaignState, Seat, evolve
@@ -45,7 +48,9 @@ NOTICES = "notify/log"
 CLOCKS_DIFFER_S = 60.0
 """So much an order's clock may be ahead of its campaign's."""
 
-CampaignCommand: TypeAlias = Open | Claim | Confirm | Unclaim | CheckPay | End | Get | ListGroups
+CampaignCommand: TypeAlias = (
+    Open | Claim | Confirm | Unclaim | Reassign | Unassign | CheckPay | End | Get | ListGroups
+)
 
 
 def decide(
@@ -68,6 +73,13 @@ def decide(
             return Decision(events, reply, [*sends, *_tell_group(state, events, context)])
         case Unclaim():
             return _unclaim(state, command, context, True)
+        case Reassign():
+            reassigned, new = rules.reassign(state, command, now)
+            return Decision([reassigned] if new else [], reassigned)
+        case Unassign(claim_id, fulfilment_id):
+            events, returned = rules.unassign(state, command, now)
+            document = f"unassign {claim_id} {fulfilment_id}"
+            return Decision(events, True, _give_back(state, document, returned, context))
         case CheckPay(claim_id):
             rules.check_pay(state, claim_id)
             return Decision(reply=True)
@@ -331,7 +343,7 @@ KIND = Kind(
     state=CampaignState,
     commands=CampaignCommand,
     events=CampaignEvent,
-    replies=CampaignView | GroupList | Seating | Claimed | bool,
+    replies=CampaignView | GroupList | Seating | Claimed | Reassigned | bool,
     decide=decide,
     evolve=evolve,
     wake_at=wake_at,

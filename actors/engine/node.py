@@ -101,15 +101,15 @@ class Node:
     # ---------------------------------------------------------------- life
 
     async def start(self) -> None:
-        """Recover every shard, fill the views, then serve."""
+        """Recover every shard, fill the views, then serve: a timer or an answer that came before
+        the views were whole would be decided on what they lack."""
         self._spawn(self._appends.run(), vital=True)
         followed = self.views.KINDS_FOLLOWED
-        first = [shell for shard, shell in self.shells.items() if shard.kind in followed]
-        rest = [shell for shard, shell in self.shells.items() if shard.kind not in followed]
-        for shell in first:
-            await shell.start()
-            for entity, state in shell.host.states():
-                self.views.load(shell.shard.kind, entity, state)
+        for shard, shell in self.shells.items():
+            await shell.recover()
+            if shard.kind in followed:
+                for entity, state in shell.host.states():
+                    self.views.load(shard.kind, entity, state)
         away = [
             shard
             for kind in followed
@@ -118,8 +118,8 @@ class Node:
         ]
         if away:
             await self._follow(away)
-        for shell in rest:
-            await shell.start()
+        for shell in self.shells.values():
+            shell.serve()
         self._spawn(self._learn_cold())
         self._started.set()
         log.info("node.ready", node=self.name, shards=[str(shard) for shard in self.shells])

@@ -255,9 +255,12 @@ class Shell:
 
     # ---------------------------------------------------------------- life
 
-    async def start(self) -> None:
-        """Take the shard over, recover it, and serve it. Waits out an unreachable journal."""
+    async def recover(self) -> None:
+        """Take the shard over and recover it. Waits out an unreachable journal."""
         await self._patiently(self._recover)
+
+    def serve(self) -> None:
+        """Serve what was recovered: arrivals, timers, and what is owed."""
         loop = asyncio.get_running_loop()
         self._snapshot_due = loop.time() + SNAPSHOT_EVERY_S
         self._tasks = [loop.create_task(self._serve()), loop.create_task(self._release())]

@@ -23,6 +23,7 @@ from actors.order.owing import (
     settle,
     void_order,
 )
+from actors.order.renewing import at_store
 from actors.order.turn import Turn
 from domain import routing
 from domain.campaign import rules
@@ -58,7 +59,8 @@ from domain.order.rules import LIVE_STATES
 from domain.order.state import OrderState, destination, lines_of
 
 __all__ = [
-    "Seats", "check_pay", "claim_again", "claim_for", "record_group", "seat_answered", "seats_won",
+    "Seats", "candidates_of", "check_pay", "claim_again", "claim_for", "record_group",
+    "seat_answered", "seats_won",
 ]  # fmt: skip
 
 CLAIM, NEWCOMER, HOLD, UNDO = "claim", "newcomer", "hold", "undo"
@@ -171,7 +173,7 @@ def _first_question(command: Place, context: Context) -> Ask:
             currency=brief.terms.currency,
         )
     position = command.address.position if command.delivery == "delivery" else None  # type: ignore[union-attr]
-    candidates = _candidates(brief, position, command.store_id, command.channel, context)
+    candidates = candidates_of(brief, position, command.store_id, command.channel, context)
     claim = Claim(
         "", order_id, command.customer.customer_id, command.channel, line.quantity,
         tuple(candidates), group_id=command.group_id, asked_at=context.now,
@@ -236,7 +238,7 @@ def _campaign_line(command: Place, brief: Brief, lines: Sequence[Line]) -> Line:
     )
 
 
-def _candidates(
+def candidates_of(
     brief: Brief, position: Position | None, store_id: str, channel: str, context: Context
 ) -> dict[str, Candidate]:
     """The campaign's open stores that reach the customer and have not paused what it sells, the
@@ -348,9 +350,11 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     brief = context.views.campaigns.get(state.campaign_id)
     if brief is None:
         return Problem("unknown-campaign", "The campaign is not known here any more.")
+    if state.marks and len(state.lines) > 1:  # what was refunded of them is told by line
+        return Problem("line-not-divisible", "Units of several lines were refunded before.")
     bound = state.parts[0].fulfilment.store_id if state.bound else ""
     try:
-        candidates = _candidates(brief, destination(state), bound, state.channel, context)
+        candidates = candidates_of(brief, destination(state), bound, state.channel, context)
     except Refused as refusal:
         return refusal.as_problem()
     line = replace(
@@ -483,17 +487,11 @@ def _go(turn: Turn, group_id: str, unit_price: int, store_id: str) -> None:
 def _take_from(turn: Turn, store_id: str) -> None:
     """The group's units are at this store, which could serve the order when it was placed. Parcels
     stay as they are."""
-    state, views = turn.state, turn.context.views
+    state = turn.state
     held = [part for part in state.parts if part.state == "held"]
     if all(part.fulfilment.store_id == store_id for part in held):
         return
-    position = destination(state)
-    found = views.candidate(store_id, turn.now, position, state.channel)
-    if found is not None:
-        to = routing.Part(found.store, found.zone, (), found.distance_m)
-    else:  # its zones were redrawn since; what was promised to the customer holds
-        store = views.stores[store_id]
-        to = routing.Part(store, store.zones[0] if position and store.zones else None, ())
+    to = at_store(state, store_id, turn.context)
     fulfilments, lines = [], []
     for number, part in enumerate(held, state.number + 1):
         fulfilment_id = f"{state.order_id}-{number}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from actors.engine.kind import Ask, Context, Decision
-from actors.order.owing import finish, give_back, refund_cancelled, settle
+from actors.order.owing import finish, give_back, refund_cancelled, settle, unassign
 from actors.order.turn import Turn
 from domain.errors import Problem, Refused, error_of
 from domain.order.commands import Cancel
@@ -107,6 +107,7 @@ def _end(turn: Turn, part: Part, reason: str, damaged: Sequence[tuple[str, int]]
     fulfilment_id = part.fulfilment.fulfilment_id
     current = find_part(turn.state, fulfilment_id)
     assert current is not None
+    unassign(turn, current)
     if current.state != "parked":  # its stock is free already
         give_back(turn, current, reason, damaged)
     turn.record(FulfilmentCancelled(fulfilment_id, reason, turn.now))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from actors.order.turn import Turn
-from domain.campaign.commands import Confirm, Unclaim
+from domain.campaign.commands import Confirm, Unassign, Unclaim
 from domain.customer.commands import RecordOrder, RecordOutcome
 from domain.inventory.commands import (
     CorrectShort,
@@ -20,7 +20,7 @@ from domain.notice import Notify
 from domain.order.events import FulfilmentCancelled, Paid, RefundRequested
 from domain.order.money import cash_due, refund_parts
 from domain.order.rules import ending
-from domain.order.state import OrderState, Part, lines_of, units_due
+from domain.order.state import OrderState, Part, find_part, lines_of, units_due
 from domain.payment import QueryPayment, RefundPayment
 from domain.store.commands import (
     UNWANTED,
@@ -52,6 +52,7 @@ __all__ = [
     "revise_ticket",
     "sell_reserved",
     "settle",
+    "unassign",
     "void_order",
 ]  # fmt: skip
 
@@ -122,6 +123,15 @@ def _unclaim(turn: Turn, reason: str) -> None:
         void_order(turn)
 
 
+def unassign(turn: Turn, part: Part) -> None:
+    """The part has ended: its campaign may have given it another store's units in an answer that
+    was never stored. Call it before the event that changes the part."""
+    campaign_id = part.fulfilment.campaign_id
+    if campaign_id and (part.sold or part.state == "parked"):
+        command = Unassign(turn.state.claim_id, part.fulfilment.fulfilment_id)
+        turn.owe(f"campaign/{campaign_id}", command)
+
+
 def record_sale(turn: Turn, part: Part) -> None:
     """The part's goods have left although its lock was gone: the books follow them."""
     fulfilment_id = part.fulfilment.fulfilment_id
@@ -140,6 +150,9 @@ def record_sale(turn: Turn, part: Part) -> None:
 
 def end_parked(turn: Turn, fulfilment_id: str, reason: str) -> None:
     """Cancel a parked fulfilment, whose stock is free already, and refund all that it cost."""
+    part = find_part(turn.state, fulfilment_id)
+    assert part is not None
+    unassign(turn, part)
     turn.record(FulfilmentCancelled(fulfilment_id, reason, turn.now))
     refund_cancelled(turn, [fulfilment_id], reason)
 

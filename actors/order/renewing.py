@@ -8,7 +8,7 @@ from domain.order.placing import demand_of
 from domain.order.state import OrderState, Part, destination, lines_of, units_due
 from domain.routing import Part as PlannedPart
 
-__all__ = ["same_stores", "seek"]
+__all__ = ["at_store", "same_stores", "seek"]
 
 
 def seek(state: OrderState, units: Mapping[str, int], context: Context) -> Quest:
@@ -46,6 +46,17 @@ def same_stores(state: OrderState, parts: Sequence[Part], context: Context) -> l
         units = tuple((line_id, count) for line_id, count in due if count)
         plan.append(PlannedPart(candidate.store, candidate.zone, units, candidate.distance_m))
     return plan
+
+
+def at_store(state: OrderState, store_id: str, context: Context) -> PlannedPart:
+    """A part at this store, which could serve the order when it was placed: if its zones were
+    redrawn since, what was promised to the customer holds."""
+    position = destination(state)
+    found = context.views.candidate(store_id, context.now, position, state.channel)
+    if found is not None:
+        return PlannedPart(found.store, found.zone, (), found.distance_m)
+    store = context.views.stores[store_id]
+    return PlannedPart(store, store.zones[0] if position and store.zones else None, ())
 
 
 def _next_line(state: OrderState) -> int:

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from actors.engine.kind import Answered, Ask, Context, Decision
+from actors.order import reassigning
 from actors.order.locking import Quest, begin, resume
 from actors.order.owing import (
     correct_short,
@@ -35,14 +36,25 @@ def hand_on(turn: Turn, part: Part, reason: str) -> Decision | Ask:
     state, context = turn.state, turn.context
     if state.bound:
         return _park(turn, part, reason, "bound-to-store", "the customer chose this store")
-    if context.memo is None:
+    memo = context.memo
+    if memo is None:
+        question = reassigning.ask_campaign(state, part, context, excluded=state.refused)
+        if question is not None:
+            return question
+    if isinstance(memo, reassigning.Asked):
+        memo, given = None, reassigning.units_given(context)
+        if given is not None:
+            _let_go(turn, part, reason)
+            reassigning.take(turn, part, given, reason)
+            return turn.decision()
+    if memo is None:
         quest = _quest(state, part, context)
         quest.excluded = {*state.refused, part.fulfilment.store_id}
         try:
             return begin(quest, context)
         except Refused as refusal:
             return _park(turn, part, reason, refusal.code, refusal.detail)
-    outcome = resume(context.memo, context)
+    outcome = resume(memo, context)
     if isinstance(outcome, Ask):
         return outcome
     if isinstance(outcome, Problem):
@@ -61,22 +73,32 @@ def reroute(state: OrderState, command: Reroute, context: Context) -> Decision |
     routing refuses.
     """
     part = _parked(state, command.fulfilment_id, "reroute it")
-    turn = Turn(state, context)
-    if context.memo is None:
+    turn, memo, store_id = Turn(state, context), context.memo, command.store_id
+    reason = f"{command.why} (by {command.by})"
+    if state.delivery == "pickup":
+        own = part.fulfilment.store_id
+        if store_id not in ("", own):
+            raise Refused("bound-to-store", f"The customer collects this order at {own}.")
+        store_id = own
+    if memo is None:
+        question = reassigning.ask_campaign(state, part, context, store_id=store_id)
+        if question is not None:
+            return question
+    if isinstance(memo, reassigning.Asked):
+        memo, given = None, reassigning.units_given(context)
+        if given is not None:
+            reassigning.take(turn, part, given, reason)
+            return turn.answer()
+    if memo is None:
         quest = _quest(state, part, context)
-        quest.store_id = command.store_id
-        if state.delivery == "pickup":
-            own = part.fulfilment.store_id
-            if command.store_id not in ("", own):
-                raise Refused("bound-to-store", f"The customer collects this order at {own}.")
-            quest.store_id = own
+        quest.store_id = store_id
         return begin(quest, context)
-    outcome = resume(context.memo, context)
+    outcome = resume(memo, context)
     if isinstance(outcome, Ask):
         return outcome
     if isinstance(outcome, Problem):
         raise error_of(outcome)
-    _rerouted(turn, part, outcome, f"{command.why} (by {command.by})")
+    _rerouted(turn, part, outcome, reason)
     return turn.answer()
 
 

@@ -9,7 +9,7 @@ from domain.waiting.model import QueueRule
 
 __all__ = [
     "FLASH_SALE", "GROUP_BUY", "CheckPay", "Claim", "Confirm", "End", "Get", "GroupRule",
-    "ListGroups", "Open", "Share", "Step", "Terms", "Unclaim",
+    "ListGroups", "Open", "Reassign", "Share", "Step", "Terms", "Unassign", "Unclaim",
 ]  # fmt: skip
 
 FLASH_SALE = "flash_sale"
@@ -128,6 +128,25 @@ class Unclaim(Command, tag="campaign.unclaim.v1"):
     reason: str = ""
     asked_at: float = 0.0
     """Only the claim that was asked for by then; 0: whichever has the id."""
+
+
+class Reassign(Command, tag="campaign.reassign.v1"):
+    """From the order: the store of a part that was sold will not serve it. As many units of another
+    store's share, the preferred first, for this part. Reply: ``Reassigned``, the same if it is
+    asked again; refused with ``seat-gone`` or ``campaign-out-of-reach``."""
+
+    claim_id: str
+    fulfilment_id: str
+    units: int
+    stores: tuple[str, ...]
+
+
+class Unassign(Command, tag="campaign.unassign.v1"):
+    """From the order: the part has ended. Units reassigned to it that the order never heard of are
+    free again, and it gets none from now on. Reply: True."""
+
+    claim_id: str
+    fulfilment_id: str
 
 
 class CheckPay(Command, tag="campaign.check_pay.v1"):

@@ -7,7 +7,7 @@ from domain.message import Event, Value
 __all__ = [
     "After", "ClaimKept", "Claimed", "ClaimsAsked", "Confirmed", "Ended", "GroupClosing",
     "GroupFailed", "GroupFormed", "GroupOpened", "Moved", "Opened", "QuotaRefused", "QuotaSet",
-    "Tally", "Unclaimed",
+    "Reassigned", "Tally", "Unassigned", "Unclaimed",
 ]  # fmt: skip
 
 
@@ -103,6 +103,26 @@ class Unclaimed(Event, tag="campaign.unclaimed.v1"):
     claim_id: str
     order_id: str
     reason: str
+    after: After
+    at: float
+
+
+class Reassigned(Event, tag="campaign.reassigned.v1"):
+    """A part that its store did not serve, though it was sold, has units of another one. Those that
+    it had before stay *sold*: they are in that store's normal stock."""
+
+    claim_id: str
+    fulfilment_id: str
+    share: Share
+    after: After
+    at: float
+
+
+class Unassigned(Event, tag="campaign.unassigned.v1"):
+    """A sold part has ended, and gets no units any more; those it got and did not take are free."""
+
+    claim_id: str
+    fulfilment_id: str
     after: After
     at: float
 

@@ -13,7 +13,10 @@ from msgspec import Struct
 from domain.campaign.commands import Share, Terms
 from domain.campaign.events import After, Tally
 
-__all__ = ["Ahead", "Shelf", "end", "fill", "free", "hold", "holds_units", "move", "pay", "take"]
+__all__ = [
+    "Ahead", "Shelf", "end", "fill", "free", "hold", "holds_units", "move", "pay", "reassign",
+    "take", "unassign",
+]  # fmt: skip
 
 
 class Shelf(Struct, array_like=True, gc=False):
@@ -90,6 +93,22 @@ def take(shelves: Shelves, terms: Terms, parts: Iterable[Share]) -> None:
             shelf.wanted -= part.units
             shelf.available -= part.units
             shelf.sold += part.units
+
+
+def reassign(shelves: Shelves, part: Share) -> None:
+    """Sold again: to a part that its own store did not serve."""
+    shelf = shelves[part.store_id]
+    shelf.available -= part.units
+    shelf.sold += part.units
+
+
+def unassign(shelves: Shelves, part: Share, *, ended: bool) -> None:
+    """That part did not take them."""
+    shelf = shelves[part.store_id]
+    shelf.sold -= part.units
+    shelf.available += part.units
+    if ended:
+        _give_back(shelf)
 
 
 def free(

@@ -23,8 +23,10 @@ from domain.campaign.commands import (
     Claim,
     Confirm,
     Open,
+    Reassign,
     Share,
     Terms,
+    Unassign,
     Unclaim,
 )
 from domain.campaign.events import (
@@ -40,6 +42,8 @@ from domain.campaign.events import (
     Moved,
     Opened,
     QuotaSet,
+    Reassigned,
+    Unassigned,
     Unclaimed,
 )
 from domain.campaign.quota import Ahead, holds_units
@@ -59,8 +63,8 @@ from domain.waiting.rules import check_rule
 __all__ = [
     "ASKED_MAX", "ASK_AGAIN_S", "CLOSE_GRACE_S", "PLACES_MAX", "check_channel", "check_pay",
     "check_terms", "check_window", "claim", "claimed_again", "close_group", "confirm",
-    "due_claims", "due_group", "end", "groups", "opened", "quota_set", "remaining_of", "seating",
-    "sold_out", "store_of", "unclaim", "view",
+    "due_claims", "due_group", "end", "groups", "opened", "quota_set", "reassign", "remaining_of",
+    "seating", "sold_out", "store_of", "unassign", "unclaim", "view",
 ]  # fmt: skip
 
 ASK_AGAIN_S = 300.0
@@ -429,6 +433,49 @@ def unclaim(
         if not others or (now >= group.closes_at and not unpaid):
             freed.append(_outcome(state, seat.group_id, paid, unpaid, ahead, now))
     return freed, ahead.returned()
+
+
+def reassign(state: CampaignState, command: Reassign, now: float) -> tuple[Reassigned, bool]:
+    """Units of another store for a sold part; whether that is new. Raises ``Refused``:
+    ``seat-gone`` (the part has ended, or was sold too long ago), ``campaign-out-of-reach``."""
+    seat = _bought(state, command.claim_id)
+    known = None if seat is None else seat.units_for(command.fulfilment_id)
+    if seat is None or (known is not None and not known.units):
+        raise _seat_gone()
+    ahead = _ahead(state)
+    if known is not None:
+        return _reassigned(command, known, ahead, now), False
+    for store_id in command.stores:
+        shelf = state.shelves.get(store_id)
+        if shelf is not None and shelf.available - shelf.wanted >= command.units:
+            share = Share(store_id, command.units)
+            quota.reassign(ahead, share)
+            return _reassigned(command, share, ahead, now), True
+    raise Refused("campaign-out-of-reach", "No other store of the campaign has so many units left.")
+
+
+def _reassigned(command: Reassign, share: Share, ahead: Ahead, now: float) -> Reassigned:
+    return Reassigned(command.claim_id, command.fulfilment_id, share, ahead.after(), now)
+
+
+def unassign(
+    state: CampaignState, command: Unassign, now: float
+) -> tuple[list[CampaignEvent], tuple[Share, ...]]:
+    """The part gets nothing from now on; what it had been given goes back, and to which store."""
+    seat = _bought(state, command.claim_id)
+    known = None if seat is None else seat.units_for(command.fulfilment_id)
+    if seat is None or (known is not None and not known.units):
+        return [], ()
+    ahead = _ahead(state)
+    if known is not None:
+        quota.unassign(ahead, known, ended=state.ended)
+    event = Unassigned(command.claim_id, command.fulfilment_id, ahead.after(), now)
+    return [event], ahead.returned()
+
+
+def _bought(state: CampaignState, claim_id: str) -> Seat | None:
+    seat = state.settled_seat(claim_id)
+    return None if seat is None or seat.outcome == "failed" else seat
 
 
 # Groups -----------------------------------------------------------------------------------------

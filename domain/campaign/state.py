@@ -27,7 +27,9 @@ from domain.campaign.events import (
     Opened,
     QuotaRefused,
     QuotaSet,
+    Reassigned,
     Tally,
+    Unassigned,
     Unclaimed,
 )
 from domain.campaign.order_ids import OrderIds, expecting
@@ -49,7 +51,7 @@ SETTLED_PAGES = 400
 
 CampaignEvent: TypeAlias = (
     Opened | QuotaSet | QuotaRefused | GroupOpened | Claimed | Confirmed | Unclaimed | ClaimsAsked
-    | ClaimKept | GroupClosing | GroupFormed | GroupFailed | Ended
+    | ClaimKept | GroupClosing | GroupFormed | GroupFailed | Reassigned | Unassigned | Ended
 )  # fmt: skip
 
 Timer: TypeAlias = tuple[float, str]
@@ -72,6 +74,12 @@ class Seat(Struct, array_like=True, gc=False):
     stores: tuple[str, ...] = ()
     """Where its units may come from when its group forms; empty if that was decided before."""
     asked_at: float = 0.0
+    reassigned: tuple[tuple[str, Share], ...] = ()
+    """What sold parts, by fulfilment, got of another store; no units: they get none any more."""
+
+    def units_for(self, fulfilment_id: str) -> Share | None:
+        """What a part was reassigned; None: nothing was decided about it."""
+        return next((share for name, share in self.reassigned if name == fulfilment_id), None)
 
 
 class Group(Struct, array_like=True, gc=False):
@@ -233,6 +241,28 @@ def _unclaimed(state: CampaignState, event: Unclaimed) -> None:
     _tidy(state)
 
 
+def _reassigned(state: CampaignState, event: Reassigned) -> None:
+    quota.reassign(state.shelves, event.share)
+    _decide(state, event, event.share)
+
+
+def _unassigned(state: CampaignState, event: Unassigned) -> None:
+    seat = state.settled_seat(event.claim_id)
+    share = None if seat is None else seat.units_for(event.fulfilment_id)
+    if share is not None:
+        quota.unassign(state.shelves, share, ended=state.ended)
+    _decide(state, event, Share("", 0))
+
+
+def _decide(state: CampaignState, event: Reassigned | Unassigned, share: Share) -> None:
+    seat = state.settled_seat(event.claim_id)
+    assert seat is not None, event.claim_id
+    others = [one for one in seat.reassigned if one[0] != event.fulfilment_id]
+    seat = replace(seat, reassigned=(*others, (event.fulfilment_id, share)))
+    _remember(state, event.claim_id, seat, event.at)
+    state.tally = event.after.tally
+
+
 def _claims_asked(state: CampaignState, event: ClaimsAsked) -> None:
     for claim_id in event.claim_ids:
         _ask_later(state, claim_id, event.ask_at)
@@ -352,5 +382,7 @@ _APPLY: dict[type, Callable[[CampaignState, Any], None]] = {
     GroupClosing: _group_closing,
     GroupFormed: _group_formed,
     GroupFailed: _group_failed,
+    Reassigned: _reassigned,
+    Unassigned: _unassigned,
     Ended: _ended,
 }

@@ -298,8 +298,10 @@ def test_a_combo_of_a_campaign_takes_its_components() -> None:
     assert cells["cup"].reserved == 0
 
 
-def test_a_store_that_rejects_hands_the_order_on_to_normal_stock() -> None:
-    world = flash()
+def test_a_store_that_rejects_hands_the_order_on_to_normal_stock_if_no_share_has_its_units() -> (
+    None
+):
+    world = flash(quota=(campaign.Share("s-1", 10),))
     world.place(1)
     world.pay(1)
     part = world.order_of(1).parts[0].fulfilment
@@ -431,7 +433,7 @@ def test_units_of_a_late_payers_second_claim_leave_its_quota_though_their_return
 
 
 def test_a_rerouted_part_has_nothing_of_the_quota_though_its_return_overtakes_its_sale() -> None:
-    world = flash()
+    world = flash(quota=(campaign.Share("s-1", 10),))
     world.place(1)
     world.pay(1)
     reject(world, 1, "s-1")

@@ -575,6 +575,7 @@ class Auditor:
                 part.cash, part.rider_id = event.cash, event.rider_id
             case order.FulfilmentRerouted():
                 self._rerouted(book, fulfilment_id, part, event)
+                self.campaigns.rerouted(order_id, event)
 
     def _rerouted(self, book: OrderBook, fulfilment_id: str, part: Part, event: Any) -> None:
         if part.state != "rerouted":

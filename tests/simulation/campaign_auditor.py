@@ -95,6 +95,10 @@ class Campaigns:
         self.books: dict[str, Book] = {}
         self.claim_of: dict[str, tuple[str, str]] = {}
         """Fulfilment -> (campaign, claim)."""
+        self._units: dict[str, int] = {}
+        """Fulfilment -> units of its campaign."""
+        self._reassigned: dict[str, campaign.Share | None] = {}
+        """Fulfilment -> what it was given of another store; None: it gets nothing any more."""
         self.current: dict[str, tuple[str, str]] = {}
         """Order -> (campaign, claim) it holds now."""
         self.told: Counter[tuple[str, str]] = Counter()
@@ -133,6 +137,10 @@ class Campaigns:
                 self._confirmed(book, event)
             case campaign.Unclaimed():
                 self._unclaimed(book, event)
+            case campaign.Reassigned():
+                self._gave(book, event)
+            case campaign.Unassigned():
+                self._took_back(book, event)
             case campaign.GroupFormed():
                 self._formed(book, event)
             case campaign.GroupFailed():
@@ -283,6 +291,27 @@ class Campaigns:
         for name in book.groups[event.group_id].claims:
             self._free(book, book.claims[name], "failed")
 
+    def _gave(self, book: Book, event: campaign.Reassigned) -> None:
+        name = event.fulfilment_id
+        self._must(name not in self._reassigned, f"{name} was reassigned twice")
+        self._must(book.claims[event.claim_id].state in SOLD, f"{name} was never sold")
+        self._must(event.share.units == self._units[name], f"{name} was given {event.share}")
+        shelf = book.shelves[event.share.store_id]
+        shelf.available -= event.share.units
+        shelf.sold += event.share.units
+        self._reassigned[name] = event.share
+
+    def _took_back(self, book: Book, event: campaign.Unassigned) -> None:
+        name = event.fulfilment_id
+        share = self._reassigned.get(name)
+        self._reassigned[name] = None
+        if share is not None:
+            shelf = book.shelves[share.store_id]
+            shelf.sold -= share.units
+            shelf.available += share.units
+            if book.ended:
+                _give_back(shelf)
+
     def _decided(self, book: Book, group_id: str, outcome: str, order_ids: Iterable[str]) -> None:
         group = book.groups[group_id]
         self._must(not group.outcome, f"{group_id} was {group.outcome} and is now {outcome}")
@@ -342,11 +371,11 @@ class Campaigns:
         claim = book.claims[claim_id]
         self._must(claim.state in SOLD, f"{name} left the stock while its claim was {claim.state}")
         claim.shipped = True
-        book.shelves[store_id].shipped += claim.parts.get(store_id, 0)
+        book.shelves[store_id].shipped += self._units[name]
         units: Counter[str] = Counter()
         for item in event.items:
             units[item.sku] += item.quantity
-        due = {sku: each * claim.parts.get(store_id, 0) for sku, each in book.stock.items()}
+        due = {sku: each * self._units[name] for sku, each in book.stock.items()}
         self._must(dict(units) == due, f"{name} took {dict(units)} of its quota, {due} are due")
 
     def ticket(self, fulfilment_id: str) -> None:
@@ -374,12 +403,27 @@ class Campaigns:
         parts: Counter[str] = Counter()
         for fulfilment in event.fulfilments:
             self.claim_of[fulfilment.fulfilment_id] = (campaign_id, event.claim_id)
+            units = 0
             for line in event.lines:
                 if line.fulfilment_id == fulfilment.fulfilment_id:
-                    parts[fulfilment.store_id] += line.quantity
+                    units += line.quantity
                     exact = line.amount == book.terms.price * line.quantity
                     self._must(exact, f"{line.line_id} costs {line.amount} in {campaign_id}")
+            self._units[fulfilment.fulfilment_id] = units
+            parts[fulfilment.store_id] += units
         self._must(dict(parts) == claim.parts, f"{order_id} has {dict(parts)}, claimed {claim}")
+
+    def rerouted(self, order_id: str, event: orders.FulfilmentRerouted) -> None:
+        """A part went to another store; if it is still of its campaign, for its units there."""
+        old, new = event.fulfilment_id, event.to
+        if not new.campaign_id:
+            return
+        share = self._reassigned.get(old)
+        units = sum(line.quantity for line in event.lines)
+        given = share is not None and (share.store_id, share.units) == (new.store_id, units)
+        self._must(given, f"{order_id} took {units} at {new.store_id}, given were {share}")
+        self.claim_of[new.fulfilment_id] = self.claim_of[old]
+        self._units[new.fulfilment_id] = units
 
     def confirmed(self, order_id: str, event: orders.SeatConfirmed) -> int:
         """An order's units are sold for good. Returns what a unit costs now."""

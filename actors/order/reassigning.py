@@ -1,0 +1,83 @@
+"""A sold part of a campaign whose store will not serve it gets units of another store's share.
+
+Before normal stock is looked at: what was set aside for the campaign was set aside for its buyers
+(DOMAIN, Routing, rule 6, and Flash sale: *exclusive*).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from actors.engine.kind import Ask, Context
+from actors.order.campaigns import candidates_of
+from actors.order.owing import open_ticket, sell_reserved
+from actors.order.renewing import at_store
+from actors.order.turn import Turn
+from domain.campaign.commands import Reassign
+from domain.campaign.events import Reassigned
+from domain.errors import Problem, Refused, error_of
+from domain.order.events import FulfilmentRerouted
+from domain.order.placing import fulfilment_of
+from domain.order.state import OrderState, Part, destination, find_part, lines_of
+
+__all__ = ["Asked", "ask_campaign", "take", "units_given"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The campaign was asked (the memo of a decision)."""
+
+
+def ask_campaign(
+    state: OrderState,
+    part: Part,
+    context: Context,
+    *,
+    store_id: str = "",
+    excluded: Collection[str] = (),
+) -> Ask | None:
+    """Ask the part's campaign for its units at another store, or at ``store_id`` alone; what it had
+    at its own is normal stock there by then. None: it is not of a campaign, or a unit of it was
+    found to be short."""
+    fulfilment, lines = part.fulfilment, lines_of(state, part)
+    brief = context.views.campaigns.get(fulfilment.campaign_id)
+    if brief is None or any(line.line_id in state.marks for line in lines):
+        return None
+    try:
+        able = candidates_of(brief, destination(state), store_id, state.channel, context)
+    except Refused:
+        able = {}  # asked all the same: it may have answered before, and that was not stored
+    command = Reassign(
+        state.claim_id,
+        fulfilment.fulfilment_id,
+        sum(line.quantity for line in lines),
+        tuple([name for name in able if name not in (fulfilment.store_id, *excluded)]),
+    )
+    return Ask([(f"campaign/{fulfilment.campaign_id}", command)], Asked())
+
+
+def units_given(context: Context) -> Reassigned | None:
+    """What the campaign answered; None: it has no units elsewhere. Raises what may be tried
+    again."""
+    answer = context.answers[-1]
+    if isinstance(answer, Problem):
+        if answer.retryable:
+            raise error_of(answer)
+        return None
+    assert isinstance(answer, Reassigned)
+    return answer
+
+
+def take(turn: Turn, part: Part, given: Reassigned, reason: str) -> None:
+    """The part is rerouted to where its units are now, and sold from there."""
+    state, old = turn.state, part.fulfilment
+    fulfilment_id = f"{state.order_id}-{state.number + 1}"
+    to = at_store(state, given.share.store_id, turn.context)
+    new = replace(fulfilment_of(fulfilment_id, to, old.freight), campaign_id=old.campaign_id)
+    lines = tuple([replace(line, fulfilment_id=fulfilment_id) for line in lines_of(state, part)])
+    turn.record(FulfilmentRerouted(old.fulfilment_id, new, lines, reason, turn.now))
+    moved = find_part(turn.state, fulfilment_id)
+    assert moved is not None
+    sell_reserved(turn, moved)
+    open_ticket(turn, moved)
