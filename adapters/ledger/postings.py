@@ -208,6 +208,8 @@ def _set_parts(
     fulfilments: tuple[order.Fulfilment, ...],
     lines: tuple[order.Line, ...],
 ) -> None:
+    """Put these in the place of those with the same ids. A line that stays keeps what became of its
+    units, as it does in the order."""
     for part in fulfilments:
         account.fulfilments[part.fulfilment_id] = FulfilmentAccount(part.store_id, part.freight)
     for line in lines:
@@ -226,9 +228,12 @@ def _set_parts(
 
 
 def _reinstated(account: OrderAccount, event: order.Reinstated | order.Reseated) -> list[Document]:
+    """All its fulfilments are others now, none of them delivered and no freight given back; of its
+    lines those that stay may have been refunded in part."""
     account.fulfilments.clear()
-    account.lines.clear()
     _set_parts(account, event.fulfilments, event.lines)
+    stay = {line.line_id for line in event.lines}
+    account.lines = {line_id: line for line_id, line in account.lines.items() if line_id in stay}
     return []
 
 

@@ -80,6 +80,64 @@ def test_a_ladders_difference_is_more_discount_and_leaves_nothing_prepaid() -> N
     }
 
 
+def refund(world: CampaignWorld, number: int, units: int = 1) -> None:
+    """Operations gives units of the order's first line back, in money alone."""
+    line_id = world.order_of(number).lines[0].line_id
+    wish = (commands.RefundUnits(line_id, units),)
+    refund_id = f"ops-{number}-{len(world.order_of(number).refunds)}"
+    world.ask(
+        f"order/{order_id(number)}", commands.RefundLines(refund_id, wish, "goodwill", "ops:ana")
+    )
+    world.run()
+
+
+def sold(world: CampaignWorld, number: int) -> dict[str, int]:
+    """The balances of one order, freight and what the provider holds left out."""
+    made = [one for one in documents(world) if one.order_id == order_id(number)]
+    aside = ("provider_clearing:", "freight_revenue:")
+    return {name: sum_ for name, sum_ in balances(made).items() if not name.startswith(aside)}
+
+
+def test_a_unit_refunded_before_its_seat_moved_to_another_store_is_neither_sold_nor_owed() -> None:
+    shares = (campaign.Share("s-1", 4), campaign.Share("s-2", 4))
+    world = CampaignWorld(group_terms({"size": 2, "stock": "on_formation"}, quota=shares))
+    first, second, *_ = [world.place(number, 2).group_id for number in (1, 2, 3, 4)]
+    for number in (1, 2, 3):
+        world.pay(number)
+    refund(world, 2)
+    for number, group_id in ((5, first), (6, second)):
+        world.place(number, 2, group_id=group_id)
+        world.pay(number)
+    assert [part.fulfilment.store_id for part in world.order_of(2).parts] == ["s-2"]
+    deliver(world, 2)
+    assert sold(world, 2) == {"revenue:s-2": -1000, "discounts:platform": 400}
+
+
+def test_a_late_payers_lines_are_sold_as_they_were_divided_the_second_time() -> None:
+    world = CampaignWorld(flash_terms())
+    world.place(1, 8)
+    world.start_payment(1)
+    world.at(400)
+    world.place(2, 2)
+    world.pay(2)
+    assert world.order_of(1).state == "cancelled"
+    before = {line.line_id: line.quantity for line in world.order_of(1).lines}
+    world.pay(1)
+    order = world.order_of(1)
+    after = {line.line_id: line.quantity for line in order.lines}
+    assert order.state == "paid"
+    assert after != before, "its lines should have been divided otherwise"
+    refund(world, 1)
+    deliver(world, 1)
+    assert order.lines[0].fulfilment_id == order.parts[0].fulfilment.fulfilment_id
+    units = {
+        f"revenue:{part.fulfilment.store_id}": -1000 * line.quantity
+        for part, line in zip(order.parts, order.lines, strict=True)
+    }
+    units[f"revenue:{order.parts[0].fulfilment.store_id}"] += 1000
+    assert sold(world, 1) == {**units, "discounts:platform": 7 * 400}
+
+
 def test_a_failed_group_leaves_no_money_anywhere() -> None:
     world = CampaignWorld(group_terms())
     world.place(1)
