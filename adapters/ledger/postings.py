@@ -112,7 +112,7 @@ class FulfilmentAccount(Struct, array_like=True, gc=False):
     delivered: bool = False
     """Its revenue is recognised."""
     uncollected: int = 0
-    """Cash on delivery that was due and not taken (below zero: taken and not due)."""
+    """Cash that was due and not taken (below zero: taken and not due, as any for what was paid)."""
     taker: str = ""
     """The rider who took its cash, "" at the counter."""
 
@@ -340,8 +340,8 @@ def _delivered(account: OrderAccount, event: order.FulfilmentDelivered) -> list[
         (f"freight_revenue:{part.store_id}", -freight),
         *_discounts(account, event.fulfilment_id, part.store_id),
     ]
-    if account.cod:
-        part.uncollected, part.taker = goods + freight - event.cash, event.rider_id
+    cash_due = goods + freight if account.cod else 0
+    part.uncollected, part.taker = cash_due - event.cash, event.rider_id
     facts = {"goods": goods, "freight": freight}
     documents = [_of_part(account, "delivery", event.fulfilment_id, legs, facts=facts)]
     if event.cash:
