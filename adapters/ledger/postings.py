@@ -40,6 +40,7 @@ cash taken at the door         cash_clearing (order), rider_cash (rider)   custo
 cash taken at the counter      store_till                                  customer_receivable
 refund before delivery         customer_prepaid                            refunds_payable
 refund after delivery          revenue, freight_revenue                    refunds_payable
+… of units at a campaign price revenue (to the list price)                 discounts
 refund of unusable money       customer_unallocated                        refunds_payable
 refund made                    refunds_payable                             provider_clearing
 refund refused                 refunds_payable                             refunds_refused
@@ -81,18 +82,23 @@ class LineAccount(Struct, array_like=True, gc=False):
     units_each: int
     """Stock units (components) behind one unit of the line."""
     refunded: int = 0
+    """Money, whether its units were given back or its price fell."""
     short: int = 0
     discount: int = 0
-    """Off the list price, for all its units."""
+    """Off the list price when it was placed, for all its units; below zero: dearer than that."""
     issuer: str = ""
     returned: int = 0
     """Units refunded, short ones included."""
+    cut: int = 0
+    """By how much its price fell after it was paid, for all its units, also those that had been
+    refunded before: these got back what they had cost until then."""
 
-    def discount_left(self) -> int:
-        """The discount on the units that are still paid for."""
-        if not self.discount:
+    def discount_left(self, cod: bool) -> int:
+        """What its issuer bears of the units that are still paid (or to be paid) for."""
+        if not self.issuer:
             return 0
-        return self.discount - self.discount * self.returned // self.quantity
+        discount = max(0, self.discount + self.cut)
+        return discount - discount * (self.short if cod else self.returned) // self.quantity
 
     def left(self, cod: bool) -> int:
         """What is still paid (or, cash on delivery, to be paid) for. Short units that were paid
@@ -112,7 +118,7 @@ class FulfilmentAccount(Struct, array_like=True, gc=False):
     delivered: bool = False
     """Its revenue is recognised."""
     uncollected: int = 0
-    """Cash on delivery that was due and not taken (below zero: taken and not due)."""
+    """Cash that was due and not taken (below zero: taken and not due, as any for what was paid)."""
     taker: str = ""
     """The rider who took its cash, "" at the counter."""
 
@@ -208,6 +214,8 @@ def _set_parts(
     fulfilments: tuple[order.Fulfilment, ...],
     lines: tuple[order.Line, ...],
 ) -> None:
+    """Put these in the place of those with the same ids. A line that stays keeps what became of its
+    units, as it does in the order."""
     for part in fulfilments:
         account.fulfilments[part.fulfilment_id] = FulfilmentAccount(part.store_id, part.freight)
     for line in lines:
@@ -222,13 +230,26 @@ def _set_parts(
             discount=_discount_of(line, known),
             issuer=line.issuer,
             returned=known.returned if known else 0,
+            cut=known.cut if known else 0,
         )
 
 
 def _reinstated(account: OrderAccount, event: order.Reinstated | order.Reseated) -> list[Document]:
+    """All its fulfilments are others now, none of them delivered and no freight given back; of its
+    lines those that stay may have been refunded in part."""
     account.fulfilments.clear()
-    account.lines.clear()
     _set_parts(account, event.fulfilments, event.lines)
+    stay = {line.line_id for line in event.lines}
+    account.lines = {line_id: line for line_id, line in account.lines.items() if line_id in stay}
+    return []
+
+
+def _seat_confirmed(account: OrderAccount, event: order.SeatConfirmed) -> list[Document]:
+    """Nothing to book: what was paid too much is refunded by an event of its own."""
+    for line_id, amount in event.cuts:
+        line = account.lines.get(line_id)
+        if line is not None:
+            line.cut += amount
     return []
 
 
@@ -239,19 +260,27 @@ def _rerouted(account: OrderAccount, event: order.FulfilmentRerouted) -> list[Do
 
 
 def _picked(account: OrderAccount, event: order.FulfilmentPicked) -> list[Document]:
-    """Nothing to book, unless the news comes after the delivery of a cash order: revenue of units
-    that were not in the parcel is taken back, and what was paid for them is owed."""
+    """Nothing to book, unless the news comes after the delivery: revenue of units that were not in
+    the parcel is taken back. In cash, what was paid for them is owed; paid online, it comes back by
+    a refund, which takes the revenue back, too, and only units that were free have none."""
+    cod = account.cod
     before = account.goods_left(event.fulfilment_id)
+    legs: list[tuple[str, int]] = []
     for line_id, units in event.short:
-        if line_id in account.lines:
-            line = account.lines[line_id]
-            line.short = min(line.quantity, line.short + units)
+        line = account.lines.get(line_id)
+        if line is None:
+            continue
+        discount = line.discount_left(cod)
+        line.short = min(line.quantity, line.short + units)
+        if not cod and line.amount == line.cut:
+            line.returned = min(line.quantity, line.returned + units)
+        legs += _discounted(account, line, line.discount_left(cod) - discount)
     part = account.fulfilments.get(event.fulfilment_id)
     missing = before - account.goods_left(event.fulfilment_id)
-    if part is None or not part.delivered or not missing:
+    if part is None or not part.delivered or not (missing or legs):
         return []
     part.uncollected -= missing
-    legs = [(f"revenue:{part.store_id}", missing), ("customer_receivable", -missing)]
+    legs += [(f"revenue:{part.store_id}", missing), ("customer_receivable", -missing)]
     return [_of_part(account, "short_pick", event.fulfilment_id, legs, facts=plain(event))]
 
 
@@ -265,21 +294,21 @@ def _paid(account: OrderAccount, event: order.Paid) -> list[Document]:
 
 
 def _discount_of(line: order.Line, known: LineAccount | None) -> int:
-    """Off the list price; a line that moved whole keeps what a falling price has added."""
+    """Off the list price; of a line that moved whole it is what it was."""
     if known is not None and known.quantity == line.quantity:
         return known.discount
-    return max(0, line.list_price * line.quantity - line.amount) if line.issuer else 0
+    list_price = line.list_price or line.unit_price
+    return list_price * line.quantity - line.amount if line.issuer else 0
 
 
-def _discounts(account: OrderAccount, fulfilment_id: str, store_id: str) -> list[tuple[str, int]]:
-    """Revenue is booked at the list price; who bears the discount is debited with it."""
-    legs: list[tuple[str, int]] = []
-    for line in account.lines.values():
-        discount = line.discount_left() if line.fulfilment_id == fulfilment_id else 0
-        if discount:
-            issuer = f"store:{store_id}" if line.issuer == "store" else line.issuer
-            legs += [(f"discounts:{issuer}", discount), (f"revenue:{store_id}", -discount)]
-    return legs
+def _discounted(account: OrderAccount, line: LineAccount, amount: int) -> list[tuple[str, int]]:
+    """Revenue is booked at the list price; who bears the discount is debited with it. Nothing of
+    what was not delivered."""
+    part = account.fulfilments.get(line.fulfilment_id)
+    if part is None or not part.delivered or not amount:
+        return []
+    issuer = f"store:{part.store_id}" if line.issuer == "store" else line.issuer
+    return [(f"discounts:{issuer}", amount), (f"revenue:{part.store_id}", -amount)]
 
 
 def _flagged(account: OrderAccount, event: order.PaymentFlagged) -> list[Document]:
@@ -333,10 +362,12 @@ def _delivered(account: OrderAccount, event: order.FulfilmentDelivered) -> list[
         (customer, goods + freight),
         (f"revenue:{part.store_id}", -goods),
         (f"freight_revenue:{part.store_id}", -freight),
-        *_discounts(account, event.fulfilment_id, part.store_id),
     ]
-    if account.cod:
-        part.uncollected, part.taker = goods + freight - event.cash, event.rider_id
+    for line in account.lines.values():
+        if line.fulfilment_id == event.fulfilment_id:
+            legs += _discounted(account, line, line.discount_left(account.cod))
+    cash_due = goods + freight if account.cod else 0
+    part.uncollected, part.taker = cash_due - event.cash, event.rider_id
     facts = {"goods": goods, "freight": freight}
     documents = [_of_part(account, "delivery", event.fulfilment_id, legs, facts=facts)]
     if event.cash:
@@ -381,11 +412,13 @@ def _sources_of_refund(account: OrderAccount, event: order.RefundRequested) -> d
     for part in event.lines:
         line = account.lines.get(part.line_id)
         if line is not None:
+            discount = line.discount_left(account.cod)
             line.refunded += part.amount
-            line.returned += part.quantity
-            if not part.quantity:  # its price fell: the customer paid less in the end
-                line.discount += part.amount
+            line.returned = min(line.quantity, line.returned + part.quantity)
             sources[_holder(account, line.fulfilment_id, "revenue")] += part.amount
+            change = line.discount_left(account.cod) - discount
+            for holder, amount in _discounted(account, line, change):
+                sources[holder] += amount
     for fulfilment_id in event.freight_of:
         fulfilment = account.fulfilments.get(fulfilment_id)
         if fulfilment is not None:
@@ -488,6 +521,7 @@ def _document(
 _ORDER_RULES: dict[type[Event], Callable[[OrderAccount, Any], list[Document]]] = {
     order.Reinstated: _reinstated,
     order.Reseated: _reinstated,
+    order.SeatConfirmed: _seat_confirmed,
     order.FulfilmentRerouted: _rerouted,
     order.FulfilmentPicked: _picked,
     order.Paid: _paid,

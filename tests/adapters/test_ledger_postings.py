@@ -295,6 +295,18 @@ def test_a_resolved_cash_flag_closes_what_the_customer_owes_as_a_difference(cash
     assert again.postings == ()
 
 
+def test_cash_taken_for_what_was_paid_online_is_a_difference_once_its_flag_is_resolved() -> None:
+    tale = Tale("o1", [("s-1", 300, [(1000, 2)])])
+    tale.paid()
+    tale.happened(order.FulfilmentDelivered("o1-1", 2.0, "r-1", 100))
+    tale.happened(order.PaymentFlagged("o1-1", "cash", 100, "EUR", "100 cash taken, 0 due", 2.0))
+    assert balances(booked(tale))["customer_receivable"] == -100
+    tale.happened(order.FlagResolved("o1-1", "ops:eve", "the rider keeps it", 4.0))
+    left = balances(booked(tale))
+    assert left.keys() & MUST_END_AT_ZERO == set()
+    assert left["cash_difference:r-1"] == -100
+
+
 def test_a_refund_made_at_the_second_asking_leaves_nothing_refused() -> None:
     account: OrderAccount | None = None
     documents: list[Document] = []
