@@ -31,6 +31,7 @@ from domain.store.commands import (
 )
 
 __all__ = [
+    "abandon",
     "ask_refund",
     "close_ticket",
     "correct_freed",
@@ -265,6 +266,16 @@ def void_order(turn: Turn) -> None:
     if state.customer.customer_id:
         void = RecordOutcome(state.order_id, "void", state.claim_id)
         turn.owe(f"customer/{state.customer.customer_id}", void)
+
+
+def abandon(turn: Turn) -> None:
+    """The customer's record learns that an unpaid order was cancelled, and for how long it held
+    stock (risk: holding stock without paying)."""
+    state = turn.state
+    if state.customer.customer_id:
+        held_s = max(0.0, turn.now - state.placed_at)
+        left = RecordOutcome(state.order_id, "abandoned", held_s=held_s)
+        turn.owe(f"customer/{state.customer.customer_id}", left)
 
 
 def finish(turn: Turn, outcome: str) -> None:

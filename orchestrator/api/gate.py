@@ -3,7 +3,7 @@ and before anything is asked of an order or locked (DOMAIN, Members, risk).
 
 What is needed is in this process's memory: blocklists and rules of queues from the views, unpaid
 orders from the orders' feed. A customer whom none of it touches costs no hop and no append. The
-customer's own record is asked only of somebody who holds two unpaid orders or let one expire.
+customer's own record is asked only of somebody who holds two unpaid orders or left one unpaid.
 
 A token is used once because the order's id is made from it: an order is placed once, over all
 gateways and restarts. Whoever repeats a placing that succeeded gets its first answer, whatever the
@@ -253,11 +253,11 @@ class Gate:
         blocks, holdings = self._service.views.blocks, self.holdings
         customer_id, device_id = wish.customer_id, device_of(headers)
         unpaid, value = holdings.unpaid(customer_id, now)
-        expired = holdings.has_expired(customer_id)
-        if not (blocks or unpaid or expired or device_id):
+        left_unpaid = holdings.left_unpaid(customer_id)
+        if not (blocks or unpaid or left_unpaid or device_id):
             return NO_FACTS
         standing = Standing(0, 0, 0)
-        if expired or unpaid >= SUSPICIOUS_UNPAID:
+        if left_unpaid or unpaid >= SUSPICIOUS_UNPAID:
             standing = await self._desk.read(f"customer/{customer_id}", GetStanding())
             unpaid, value = holdings.unpaid(customer_id, now)  # others were sent meanwhile
         shared = holdings.device_customers(device_id, customer_id, now) if device_id else 0
@@ -269,8 +269,8 @@ class Gate:
             blocked_address=blocks.covers_address(address, now),
             unpaid_orders=unpaid,
             unpaid_value=value,
-            expired_orders=standing.expired,
-            expired_share=standing.expired_share,
+            expired_orders=standing.left_unpaid,
+            expired_share=standing.unpaid_share,
             device_customers=shared,
         )
 

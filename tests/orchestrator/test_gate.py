@@ -305,6 +305,23 @@ async def test_who_lets_orders_expire_again_and_again_is_challenged_by_the_custo
         assert not code_of(await place(world, "k-10", "c-2"))
 
 
+async def test_who_cancels_order_after_order_just_before_they_expire_is_challenged() -> None:
+    async with engine_world() as world:
+        await opened(world, 30)
+        for number in range(3):
+            placed = (await place(world, f"k-{number}")).json()
+            world.clock.advance(899.0)
+            path = f"/v1/orders/{placed['order_id']}/cancel"
+            body = {"reason": "changed my mind"}
+            gone = await world.call("POST", path, "channel", "app", body, f"x-{number}")
+            assert gone.json()["state"] == "cancelled", gone.text
+            await _follow(world, placed["order_id"], "customer")
+        asked = await place(world, "k-9")
+        assert (code_of(asked), asked.json()["reasons"]) == (
+            "challenge-required", ["expired-share"],
+        )  # fmt: skip
+
+
 async def test_a_device_of_many_customers_is_challenged() -> None:
     async with engine_world() as world:
         await opened(world, 30)
@@ -331,18 +348,18 @@ async def test_an_ordinary_order_asks_nobody_but_itself() -> None:
         assert asked == ["order", "order"]
 
 
-async def _follow(world: EngineWorld, order_id: str) -> None:
+async def _follow(world: EngineWorld, order_id: str, by: str = "timeout") -> None:
     """What the gateway's tail would tell, and the customer's record to be written."""
     gate = world.app.fastapi.state.desk.gate
-    gate.holdings.apply("order", order_id, Cancelled("timeout", "unpaid", 0.0), 0.0)
-    assert gate.holdings.has_expired("c-1")
-    before = getattr(world, "expired_before", 0)
+    gate.holdings.apply("order", order_id, Cancelled(by, "unpaid", 0.0), 0.0)
+    assert gate.holdings.left_unpaid("c-1")
+    before = getattr(world, "unpaid_before", 0)
     while True:
         standing = await world.runtime.ask(
             "customer/c-1", GetStanding(), command_id=f"s-{asyncio.get_running_loop().time()}"
         )
-        if standing.expired > before:
-            world.expired_before = standing.expired  # type: ignore[attr-defined]
+        if standing.left_unpaid > before:
+            world.unpaid_before = standing.left_unpaid  # type: ignore[attr-defined]
             return
         await asyncio.sleep(0)
 
