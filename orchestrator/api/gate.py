@@ -20,6 +20,7 @@ from domain.errors import DoorstepError, Refused
 from domain.message import Command
 from domain.order.commands import Get
 from domain.order.views import OrderView
+from domain.risk.addresses import counted_as
 from domain.risk.commands import AnswerChallenge, OpenChallenge, RecordDecision, Visit
 from domain.risk.rules import CLEARED_S, Clearance, code_of
 from domain.risk.table import CHALLENGE, DENY, NO_FACTS, Facts, Verdict, judge, rules_of
@@ -136,7 +137,7 @@ class Gate:
                 route,
                 account=account,
                 device=device_of(headers),
-                address=self._proxies.address(scope, headers),
+                address=counted_as(self._proxies.address(scope, headers)),
             )
 
     async def _was_placed(self, order_id: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.rate_limits import MemoryRateLimits, parse_limit
 from domain.customer.commands import GetStanding
+from domain.errors import Busy
 from domain.notice import Notify
 from domain.order.events import Cancelled
 from tests.fakes.engine_world import EngineWorld, engine_world
@@ -168,6 +169,24 @@ async def test_too_many_placings_of_one_customer_are_told_when_to_come_back() ->
         assert refused.headers["ratelimit"].startswith('"account";r=0;t=')
         assert not code_of(await place(world, "k-4", "c-2"))
         assert await locked(world) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "same", "other"),
+    [("203.0.113.9", "::ffff:203.0.113.9", "203.0.113.10"),
+     ("2001:db8:0:7::1", "2001:db8:0:7:ffff::2", "2001:db8:0:8::1")],
+)  # fmt: skip
+async def test_an_address_is_counted_once_however_written_and_ipv6_by_its_site(
+    one: str, same: str, other: str
+) -> None:
+    limit = parse_limit("1/minute")
+    assert limit is not None
+    async with engine_world(MemoryRateLimits({("place", "address"): limit})) as world:
+        gate = world.app.fastapi.state.desk.gate
+        await gate.limit("place", {"client": (one, 1)}, {})
+        await gate.limit("place", {"client": (other, 1)}, {})
+        with pytest.raises(Busy, match="too-many-requests"):
+            await gate.limit("place", {"client": (same, 1)}, {})
 
 
 # Risk -------------------------------------------------------------------------------------------
