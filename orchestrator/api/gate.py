@@ -26,7 +26,7 @@ from domain.risk.rules import CLEARED_S, Clearance, code_of
 from domain.risk.table import CHALLENGE, DENY, NO_FACTS, Facts, Verdict, judge, rules_of
 from domain.sealed import seal, unseal
 from domain.waiting.commands import Admission, Join
-from domain.waiting.model import QueueRule, campaign_target, sku_target
+from domain.waiting.model import QueueRule, campaign_target, sku_room, sku_target
 from domain.waiting.rules import Pass, check_pass, read_pass, write_pass
 from orchestrator import metrics
 from orchestrator.api.holdings import Holdings
@@ -157,31 +157,34 @@ class Gate:
         ``Busy``: ``queue-full``."""
         if campaign_id:
             await self._desk.need_campaign(campaign_id)
-        target, rule, opens_at = self._room(channel, sku, campaign_id)
+        room, target, rule, opens_at = self._room(channel, sku, campaign_id)
         command = Join(customer_id, rule, opens_at)
         admission: Admission = await self._desk.ask(
-            f"queue/{target}", command, f"queue:{channel}:{key}"
+            f"queue/{room}", command, f"queue:{channel}:{key}"
         )
         granted = Pass(channel, customer_id, target, admission.admitted_at, admission.expires_at)
         return write_pass(self._secret, granted), target, admission
 
-    def _room(self, channel: str, sku: str, campaign_id: str) -> tuple[str, QueueRule, float]:
+    def _room(self, channel: str, sku: str, campaign_id: str) -> tuple[str, str, QueueRule, float]:
+        """(room, target, rule, when it opens)."""
         views = self._service.views
         rule: QueueRule | None
         if campaign_id:
             brief: Brief = views.campaign(campaign_id)
             if brief.state_at(self._service.clock.now()) == "ended":
                 raise Refused("campaign-ended", "This campaign is over.")
-            target, rule = campaign_target(campaign_id), brief.terms.queue
+            room = target = campaign_target(campaign_id)
+            rule = brief.terms.queue
             opens_at = brief.terms.starts_at
         else:
             if sku not in views.skus:
                 raise Refused("unknown-sku", f"Nothing is sold as {sku}.", skus=[sku])
             queues = {one.sku: one.rule for one in views.channel(channel).queues}
-            target, rule, opens_at = sku_target(sku), queues.get(sku), 0.0
+            room, target = sku_room(channel, sku), sku_target(sku)
+            rule, opens_at = queues.get(sku), 0.0
         if rule is None:
             raise Refused("queue-not-required", "Place the order: it needs no queue token.")
-        return target, rule, opens_at
+        return room, target, rule, opens_at
 
     def _check_queue(self, wish: Wish, granted: Pass | None) -> None:
         targets = self._targets(wish)

@@ -106,6 +106,25 @@ async def test_a_token_is_for_its_customer_and_its_time_and_its_repeat_is_answer
         assert await locked(world) == 2
 
 
+async def test_a_channel_that_lets_customers_in_slowly_keeps_those_of_no_other_waiting() -> None:
+    async with engine_world() as world:
+        await queued(world)
+        slow = {"queues": [{**QUEUE, "per_s": 0.01, "burst": 1}]}
+        await world.call("PUT", "/v1/channels/mini", "ops", "ana", slow)
+        await until(world, "/v1/channels/mini", "ops", "ana", lambda shown: shown["queues"])
+        for number in range(3):
+            body = {"customer_id": f"m-{number}", "sku": "MILK"}
+            put = await world.call("POST", "/v1/queue", "channel", "mini", body, f"m-{number}")
+            assert put.json()["position"] == number
+        mine = [(await join(world, f"q-{n}", f"c-{n}")).json() for n in range(4)]
+        assert [one["position"] for one in mine] == [0, 0, 1, 2]
+        foreign = await place(world, "k-0", "m-0", queue_token=put.json()["token"])
+        assert code_of(foreign) == "queue-token-foreign"
+        assert not code_of(await place(world, "k-1", "c-1", queue_token=mine[1]["token"]))
+        used = await place(world, "k-2", "c-1", queue_token=mine[1]["token"])
+        assert code_of(used) == "queue-token-used"
+
+
 async def test_a_refused_order_leaves_its_token_good() -> None:
     async with engine_world() as world:
         await queued(world)
