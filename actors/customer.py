@@ -43,8 +43,9 @@ def decide(
             return Decision(events, True)
         case RecordOrder(order_id, cod):
             return Decision(record_order(known, order_id, cod, context.now), True)
-        case RecordOutcome(order_id, outcome, claim_id):
-            return Decision(record_outcome(known, order_id, outcome, context.now, claim_id), True)
+        case RecordOutcome(order_id, outcome, claim_id, held_s):
+            ended = record_outcome(known, order_id, outcome, context.now, claim_id, held_s)
+            return Decision(ended, True)
         case GetStanding():
             return Decision(reply=standing(known, context.now))
         case Wake() | Answered():

@@ -1,5 +1,6 @@
-"""The waiting room of one target as an actor kind (``queue``): one for all gateways, so that its
-rate is the target's, and durable, so that a restart neither loses a place nor opens the doors."""
+"""A waiting room as an actor kind (``queue``), of a campaign or of a channel's SKU: one for all
+gateways, so that its rate holds over all of them, and durable, so that a restart neither loses a
+place nor opens the doors."""
 
 from actors.engine.kind import Answered, Context, Decision, Kind, Wake
 from domain.waiting.commands import Admission, Join

@@ -1,13 +1,14 @@
 """Rate limits per account, device and address: moving windows of the ``limits`` library.
 
 In memory, each gateway counts for itself; with a Redis URL all gateways count together (an
-asynchronous round trip a request). Redis away: nobody is held back, as a shop that cannot count
-must not be closed; it is logged.
+asynchronous round trip a request). Redis away: nobody is held back, neither refused nor kept
+waiting, as a shop that cannot count must not be closed; it is logged.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, ClassVar
 
@@ -20,11 +21,16 @@ from limits.storage.base import MovingWindowSupport
 
 from domain.errors import Busy
 
-__all__ = ["KEYS_MAX", "BoundedMemory", "MemoryRateLimits", "SharedRateLimits", "parse_limit"]
+__all__ = [
+    "AWAY_S", "KEYS_MAX", "BoundedMemory", "MemoryRateLimits", "SharedRateLimits", "parse_limit",
+]  # fmt: skip
 
 KEYS_MAX = 200_000
 """Accounts, devices and addresses that are counted at once; the longest silent is forgotten."""
-LOG_EVERY_S = 10.0
+ANSWER_S = 0.2
+"""A Redis that has not answered a check by then is away ..."""
+AWAY_S = 5.0
+"""... and is asked once in so long whether it is back. Both real seconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -155,41 +161,73 @@ class MemoryRateLimits:
 
 
 class SharedRateLimits:
-    """Counts in Redis, for all gateways."""
+    """Counts in Redis, for all gateways. A check takes ``answer_s`` at most, and no time while
+    Redis is known to be away, but for the one check in ``AWAY_S`` that finds out."""
 
-    def __init__(self, rules: Rules, url: str) -> None:
+    def __init__(
+        self, rules: Rules, url: str, *, clock: Any = time.monotonic, answer_s: float = ANSWER_S
+    ) -> None:
         self._rules = dict(rules)
         self._storage = RedisStorage(
             f"async+{url}", implementation="redispy", key_prefix="doorstep:limits"
         )
         self._limiter = SharedLimiter(self._storage)
-        self._logged_at = 0.0
+        self._clock = clock
+        self._answer_s = answer_s
+        self._ask_at = 0.0
+        """Redis is away and not asked before; 0: it is not away."""
 
     async def check(self, route: str, **subjects: str) -> None:
         """See ``orchestrator.ports.RateLimits``."""
-        for counted, subject in subjects.items():
-            rule = self._rules.get((route, counted)) if subject else None
-            if rule is None:
-                continue
-            try:
-                if await self._limiter.hit(rule, route, counted, subject):
-                    continue
-                stats = await self._limiter.get_window_stats(rule, route, counted, subject)
-            except Exception as error:
-                self._log_away(error)
-                return
-            raise refusal(rule, counted, stats.reset_time - time.time())
+        wanted = [
+            (rule, counted, subject)
+            for counted, subject in subjects.items()
+            if subject and (rule := self._rules.get((route, counted))) is not None
+        ]
+        if not wanted or not self._may_ask():
+            return
+        try:
+            # One bound on all of it: the library has timeouts for single steps, and tries again.
+            async with asyncio.timeout(self._answer_s):
+                refused = await self._ask(route, wanted)
+        except Exception as error:
+            self._is_away(error)
+            return
+        self._is_back()
+        if refused is not None:
+            raise refused
 
     async def close(self) -> None:
         """Let go of the connections."""
         client: Any = self._storage.bridge
         await client.storage.aclose()
 
-    def _log_away(self, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._logged_at >= LOG_EVERY_S:
-            self._logged_at = now
-            _log.warning("rate_limits.away", error=str(error))
+    async def _ask(
+        self, route: str, wanted: Sequence[tuple[RateLimitItem, str, str]]
+    ) -> Busy | None:
+        for rule, counted, subject in wanted:
+            if not await self._limiter.hit(rule, route, counted, subject):
+                stats = await self._limiter.get_window_stats(rule, route, counted, subject)
+                return refusal(rule, counted, stats.reset_time - time.time())
+        return None
+
+    def _may_ask(self) -> bool:
+        if self._ask_at:
+            now = self._clock()
+            if now < self._ask_at:
+                return False
+            self._ask_at = now + AWAY_S  # this check finds out; the others do not wait for it
+        return True
+
+    def _is_away(self, error: Exception) -> None:
+        if not self._ask_at:  # else: this outage was told of
+            self._ask_at = self._clock() + AWAY_S
+            _log.warning("rate_limits.away", error=str(error) or type(error).__name__)
+
+    def _is_back(self) -> None:
+        if self._ask_at:
+            self._ask_at = 0.0
+            _log.info("rate_limits.back")
 
 
 def refusal(rule: RateLimitItem, counted: str, wait_s: float) -> Busy:

@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     limit_device: str = "120/minute"
     """The same of one device (header ``Device-Id``)."""
     limit_address: str = ""
-    """The same of one address. Behind a channel's server all its customers share one: set it with
-    ``trusted_proxies``."""
+    """The same of one address, of IPv6 one /64. Behind a channel's server all its customers share
+    one: set it with ``trusted_proxies``."""
     limit_pairing: str = "120/minute"
     """Most pairings of one address."""
     limits_url: str = ""

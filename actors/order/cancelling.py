@@ -3,10 +3,17 @@
 from collections.abc import Sequence
 
 from actors.engine.kind import Ask, Context, Decision
-from actors.order.owing import finish, give_back, refund_cancelled, settle, unassign
+from actors.order.owing import (
+    abandon,
+    finish,
+    give_back,
+    refund_cancelled,
+    settle,
+    unassign,
+)
 from actors.order.turn import Turn
 from domain.errors import Problem, Refused, error_of
-from domain.order.commands import Cancel
+from domain.order.commands import BY_CUSTOMER, Cancel
 from domain.order.events import Cancelled, CancelRefused, CancelRequested, FulfilmentCancelled
 from domain.order.rules import WITH_STORE, need_state
 from domain.order.state import OrderState, Part, find_part
@@ -23,6 +30,8 @@ def cancel(state: OrderState, command: Cancel, context: Context) -> Decision | A
 
     - All stores let go: cancelled, refunded in one sum.
     - Some clerk must look: *cancelling* until all have answered.
+    - Unpaid and cancelled for its customer: their record learns for how long it held stock. A
+      cancel by operations is not held against them.
     - Some goods have left: those go on. What could be held back is cancelled and refunded all the
       same, and the answer's reason says so; if that is nothing: ``Refused`` with ``goods-left``.
 
@@ -36,6 +45,8 @@ def cancel(state: OrderState, command: Cancel, context: Context) -> Decision | A
         for part in list(state.parts):
             give_back(turn, part, command.reason)
         turn.record(Cancelled(command.by, command.reason, turn.now))
+        if command.by == BY_CUSTOMER:
+            abandon(turn)
         return turn.answer()
     asked = [part for part in state.parts if part.state in WITH_STORE]
     parked = [part for part in state.parts if part.state in ("parked", "held")]

@@ -31,6 +31,7 @@ from domain.store.commands import (
 )
 
 __all__ = [
+    "abandon",
     "ask_refund",
     "close_ticket",
     "correct_freed",
@@ -112,14 +113,15 @@ def sell_reserved(turn: Turn, part: Part) -> None:
     )
 
 
-def _unclaim(turn: Turn, reason: str) -> None:
-    """Units and seat go back to the campaign, whole and once."""
+def _unclaim(turn: Turn, part: Part, reason: str) -> None:
+    """Units and seat go back to the campaign, whole and once. An order that was not paid, or still
+    waited for its group, came to nothing."""
     state = turn.state
     to, command = f"campaign/{state.campaign_id}", Unclaim(state.claim_id, reason)
     if any(send.to == to and send.command == command for send in turn.sends):
         return
     turn.owe(to, command)
-    if state.state == "placed":
+    if state.state == "placed" or part.state == "held":
         void_order(turn)
 
 
@@ -170,7 +172,7 @@ def give_back(turn: Turn, part: Part, reason: str, damaged: Iterable[tuple[str, 
     fulfilment = part.fulfilment
     to = f"inventory/{fulfilment.store_id}"
     if not part.sold and fulfilment.campaign_id:
-        _unclaim(turn, reason)
+        _unclaim(turn, part, reason)
         return
     if not part.sold:
         turn.owe(to, Release(fulfilment.fulfilment_id, reason))
@@ -272,11 +274,21 @@ def record_order(turn: Turn) -> None:
 
 def void_order(turn: Turn) -> None:
     """The customer's record forgets an order of a campaign that came to nothing: its group failed,
-    or it was never paid. A newcomer stays one."""
+    it was cancelled before its group formed, or it was never paid. A newcomer stays one."""
     state = turn.state
     if state.customer.customer_id:
         void = RecordOutcome(state.order_id, "void", state.claim_id)
         turn.owe(f"customer/{state.customer.customer_id}", void)
+
+
+def abandon(turn: Turn) -> None:
+    """The customer's record learns that an unpaid order was cancelled, and for how long it held
+    stock (risk: holding stock without paying)."""
+    state = turn.state
+    if state.customer.customer_id:
+        held_s = max(0.0, turn.now - state.placed_at)
+        left = RecordOutcome(state.order_id, "abandoned", held_s=held_s)
+        turn.owe(f"customer/{state.customer.customer_id}", left)
 
 
 def finish(turn: Turn, outcome: str) -> None:

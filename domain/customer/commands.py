@@ -40,12 +40,15 @@ class RecordOrder(Command, tag="customer.record_order.v1"):
 class RecordOutcome(Command, tag="customer.record_outcome.v1"):
     """From the order: ``completed | cancelled | refused`` (refused at the door, COD) ``| void`` (of
     a campaign, and it came to nothing: it never counted) ``| expired`` (it held stock and was not
-    paid in time) ``| lapsed`` (it could no longer be paid, which was not the customer's doing)."""
+    paid in time) ``| abandoned`` (it held stock, and the customer cancelled it unpaid) ``| lapsed``
+    (it could no longer be paid, which was not the customer's doing)."""
 
     order_id: str
     outcome: str
     claim_id: str = ""
     """Which of the order's claims came to nothing, if it is ``void``."""
+    held_s: float = 0.0
+    """For how long it held stock, if it is ``abandoned``."""
 
 
 class GetStanding(Command, tag="customer.get_standing.v1"):
@@ -54,14 +57,21 @@ class GetStanding(Command, tag="customer.get_standing.v1"):
 
 class Standing(Struct, frozen=True, array_like=True, tag="customer.standing.v1", gc=False):
     """A reply. ``orders``: ever confirmed; ``expired``: let expire unpaid within the last 7 days;
-    ``refusals``: cash deliveries refused at the door."""
+    ``refusals``: cash deliveries refused at the door; ``abandoned``: cancelled unpaid within the
+    last 7 days, corrected carts apart (see ``domain.customer.state.abandoned``)."""
 
     orders: int
     expired: int
     refusals: int
+    abandoned: int = 0
 
     @property
-    def expired_share(self) -> float:
-        """Of those expired and all that were ever confirmed, 0 to 1."""
-        counted = self.orders + self.expired
-        return self.expired / counted if counted else 0.0
+    def left_unpaid(self) -> int:
+        """Orders that held stock for nothing, whether they expired or were abandoned."""
+        return self.expired + self.abandoned
+
+    @property
+    def unpaid_share(self) -> float:
+        """Of those left unpaid and all that were ever confirmed, 0 to 1."""
+        counted = self.orders + self.left_unpaid
+        return self.left_unpaid / counted if counted else 0.0

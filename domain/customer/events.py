@@ -33,10 +33,12 @@ class OrderRecorded(Event, tag="customer.order_recorded.v1"):
 
 
 class OutcomeRecorded(Event, tag="customer.outcome_recorded.v1"):
-    """``completed | cancelled | refused | void | expired | lapsed``."""
+    """``completed | cancelled | refused | void | expired | lapsed | abandoned``."""
 
     order_id: str
     outcome: str
     at: float = 0.0
     claim_id: str = ""
     """Which of the order's claims came to nothing, if it is ``void``."""
+    held_s: float = 0.0
+    """For how long it held stock, if it is ``abandoned``."""

@@ -16,12 +16,12 @@ from domain.customer.events import (
 from domain.errors import Refused
 
 __all__ = [
-    "EXPIRED_S", "OPEN_MAX", "OUTCOMES", "RECENT_MAX", "RESERVED_S", "CustomerEvent",
-    "CustomerState", "Heard", "check_cod", "check_newcomer", "evolve", "idle_since", "record_order",
-    "record_outcome", "standing",
+    "CORRECTIONS_MAX", "CORRECTION_S", "EXPIRED_S", "OPEN_MAX", "OUTCOMES", "RECENT_MAX",
+    "RESERVED_S", "CustomerEvent", "CustomerState", "Heard", "abandoned", "check_cod",
+    "check_newcomer", "evolve", "idle_since", "record_order", "record_outcome", "standing",
 ]  # fmt: skip
 
-OUTCOMES = ("completed", "cancelled", "refused", "void", "expired", "lapsed")
+OUTCOMES = ("completed", "cancelled", "refused", "void", "expired", "lapsed", "abandoned")
 RECENT_MAX = 32
 """How many finished orders are remembered, so that a repeated message counts once."""
 
@@ -31,7 +31,11 @@ RESERVED_S = 900.0
 """A reservation counts so long unless its order is recorded: the order may have been refused for
 another reason after the check, and then nothing tells."""
 EXPIRED_S = 7 * 86_400.0
-"""An order that expired unpaid is held against its customer for so long."""
+"""An order that was left unpaid is held against its customer for so long."""
+CORRECTION_S = 60.0
+"""Who cancels an unpaid order sooner may have been correcting the cart ..."""
+CORRECTIONS_MAX = 3
+"""... so often within ``EXPIRED_S``."""
 
 CustomerEvent: TypeAlias = CodReserved | NewcomerReserved | OrderRecorded | OutcomeRecorded
 
@@ -80,6 +84,9 @@ class CustomerState(Struct, array_like=True, gc=False):
     """... and the claim that it had before, which came to nothing."""
     heard: dict[str, Heard] = field(default_factory=dict)
     """Orders of which ``open``, ``recent`` and ``expired`` do not tell all, oldest first."""
+    abandoned: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """The last orders that were cancelled unpaid, oldest first: when, and how long they held
+    stock, seconds."""
 
     def open_cod(self, now: float) -> int:
         """Orders open or reserved that are to be paid in cash."""
@@ -150,11 +157,26 @@ def idle_since(state: CustomerState) -> float:
 def standing(state: CustomerState, now: float) -> Standing:
     """How the customer has behaved lately."""
     expired = sum(now - at < EXPIRED_S for at in state.expired.values())
-    return Standing(state.orders, expired, state.refusals)
+    return Standing(state.orders, expired, state.refusals, abandoned(state, now))
+
+
+def abandoned(state: CustomerState, now: float) -> int:
+    """Unpaid orders that the customer cancelled within the last 7 days and that count as holding
+    stock without paying (DOMAIN, Members, risk): each that held it for a minute or longer. Of the
+    shorter ones three are taken for carts that were corrected, and every further one counts:
+    whoever orders and cancels again and again keeps the stock from others, too."""
+    held = [held_s for at, held_s in state.abandoned.values() if now - at < EXPIRED_S]
+    short = sum(held_s < CORRECTION_S for held_s in held)
+    return len(held) - min(short, CORRECTIONS_MAX)
 
 
 def record_outcome(
-    state: CustomerState, order_id: str, outcome: str, now: float, claim_id: str = ""
+    state: CustomerState,
+    order_id: str,
+    outcome: str,
+    now: float,
+    claim_id: str = "",
+    held_s: float = 0.0,
 ) -> list[CustomerEvent]:
     """An order ended, once; one that expired may still be paid late, and is forgiven then. Each of
     its claims comes to nothing once, also when that is heard only after the end; what is heard of
@@ -172,9 +194,11 @@ def record_outcome(
             told = order_id in state.expired or (heard.recorded and heard.lapsed)
         case "lapsed":
             told = heard.lapsed
+        case "abandoned":
+            told = order_id in state.abandoned
         case _:
             told = order_id in state.recent
-    return [] if told else [OutcomeRecorded(order_id, outcome, now, claim_id)]
+    return [] if told else [OutcomeRecorded(order_id, outcome, now, claim_id, held_s)]
 
 
 def evolve(state: CustomerState | None, event: CustomerEvent) -> CustomerState:
@@ -210,6 +234,10 @@ def evolve(state: CustomerState | None, event: CustomerEvent) -> CustomerState:
                 del state.expired[next(iter(state.expired))]
         case OutcomeRecorded(order_id, "lapsed"):
             _hear(state, order_id, replace(_heard(state, order_id), lapsed=True))
+        case OutcomeRecorded(order_id, "abandoned", at, _, held_s):
+            state.abandoned[order_id] = at, held_s
+            if len(state.abandoned) > RECENT_MAX:
+                del state.abandoned[next(iter(state.abandoned))]
         case OutcomeRecorded(order_id, outcome):
             state.reserved.pop(order_id, None)
             state.completed += outcome == "completed"

@@ -4,6 +4,7 @@ from domain.geo import Position
 from domain.message import Command, Value
 
 __all__ = [
+    "BY_CUSTOMER",
     "Address",
     "Cancel",
     "CloseParked",
@@ -104,12 +105,16 @@ class RecordPayment(Command, tag="order.record_payment.v1"):
     event_id: str = ""
 
 
+BY_CUSTOMER = "customer"
+"""Who cancels when a channel does so for its customer."""
+
+
 class Cancel(Command, tag="order.cancel.v1"):
     """Cancel the whole order. Before picking: at once. Later the stores are asked. Reply:
     ``OrderView`` (state ``cancelled``, or ``cancelling`` while a store must confirm)."""
 
     reason: str
-    by: str = "customer"
+    by: str = BY_CUSTOMER
     """``customer | ops:<who>``."""
 
 

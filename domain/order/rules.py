@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from domain.catalogue.model import CodRule
 from domain.errors import Refused
+from domain.order.commands import BY_CUSTOMER
 from domain.order.events import Cancelled, Completed, Fulfilment
 from domain.order.state import FINAL_PARTS, OrderState, Part, Payment
 
 __all__ = [
     "ANSWER_S", "CASH_DIFFERENCE", "LIVE_STATES", "OPEN_PAYMENTS", "PAYMENTS_MAX", "WITH_STORE",
     "check_cod", "ending", "first_query", "is_late", "need_state", "next_query", "progresses",
-    "query_held", "unpaid_until", "wakes_at",
+    "query_held", "unpaid_until", "wakes_at", "was_left_unpaid",
 ]  # fmt: skip
 
 ANSWER_S = 15.0
@@ -122,6 +123,13 @@ def unpaid_until(state: OrderState) -> float:
     if any(payment.state in OPEN_PAYMENTS for payment in state.payments.values()):
         return max(state.expires_at, state.queried_at + ANSWER_S)
     return state.expires_at
+
+
+def was_left_unpaid(state: OrderState) -> bool:
+    """Whether the order held stock and ended unpaid, by its time or because its customer cancelled
+    it (DOMAIN, Members, risk: holding stock without paying)."""
+    waited = state.expires_at is not None and not state.kept
+    return waited and state.state == "cancelled" and state.cancelled_by in ("timeout", BY_CUSTOMER)
 
 
 def is_late(state: OrderState) -> bool:

@@ -1,8 +1,8 @@
 """The blocklists as every process knows them, a moment old."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from math import inf
 
+from domain.risk.addresses import Network, address_of, network_of
 from domain.risk.commands import Block
 
 __all__ = ["Blocks"]
@@ -13,7 +13,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[str, str], Block] = {}
-        self._networks: dict[str, IPv4Network | IPv6Network] = {}
+        self._networks: dict[str, Network] = {}
 
     def __bool__(self) -> bool:
         return bool(self._blocks)
@@ -22,7 +22,7 @@ class Blocks:
         """Add or replace."""
         self._blocks[block.kind, block.value] = block
         if block.kind == "address":
-            self._networks[block.value] = ip_network(block.value)
+            self._networks[block.value] = network_of(block.value)
 
     def drop(self, kind: str, value: str) -> None:
         """Take away; unknown ones are ignored."""
@@ -40,14 +40,10 @@ class Blocks:
         return block is not None and now < _until(block)
 
     def covers_address(self, address: str, now: float) -> bool:
-        """As :meth:`covers`, for an IP address, by itself or by its network."""
-        if not self._networks or not address:
-            return False
-        try:
-            place = ip_address(address)
-        except ValueError:
-            return False
-        return any(
+        """As :meth:`covers`, for an IP address, by itself or by its network, however either is
+        written."""
+        place = address_of(address) if self._networks and address else None
+        return place is not None and any(
             place in network and now < _until(self._blocks["address", value])
             for value, network in self._networks.items()
         )

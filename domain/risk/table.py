@@ -34,7 +34,8 @@ class Facts(Struct, frozen=True, gc=False):
     unpaid_value: int = 0
     """What they cost together, minor units."""
     expired_orders: int = 0
-    """Orders that the customer let expire unpaid within the last 7 days ..."""
+    """Orders that the customer let expire unpaid, or cancelled after they had held stock (see
+    ``domain.customer.state.abandoned``), within the last 7 days ..."""
     expired_share: float = 0.0
     """... and their share of those and all that the customer ever confirmed (0 to 1)."""
     device_customers: int = 0
@@ -97,8 +98,8 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     Rule("device-customers-deny", DENY, (Condition("device_customers", 20),), "device-customers"),
 )
 """Blocklists deny; 4 orders unpaid at once are challenged, 10 denied; so are unpaid orders (2 or
-more) worth 10,000.00 and 50,000.00; who let 3 orders of the last 7 days expire, and half of all, is
-challenged, with 10 and nine tenths denied; 5 customers of one device in a day are challenged, 20
+more) worth 10,000.00 and 50,000.00; who left 3 orders of the last 7 days unpaid, and half of all,
+is challenged, with 10 and nine tenths denied; 5 customers of one device in a day are challenged, 20
 denied."""
 
 

@@ -1,4 +1,4 @@
-"""Commands to one waiting room (entity id = target: ``sku:<sku>`` or ``campaign:<id>``)."""
+"""Commands to one waiting room (entity id = ``<channel>/sku:<sku>`` or ``campaign:<id>``)."""
 
 from msgspec import Struct
 

@@ -1,8 +1,8 @@
-"""How fast a target's waiting room lets customers in."""
+"""How fast a waiting room lets customers in, and what rooms there are."""
 
 from domain.message import Value
 
-__all__ = ["QueueRule", "SkuQueue", "campaign_target", "sku_target"]
+__all__ = ["QueueRule", "SkuQueue", "campaign_target", "sku_room", "sku_target"]
 
 
 class QueueRule(Value):
@@ -31,3 +31,10 @@ def sku_target(sku: str) -> str:
 def campaign_target(campaign_id: str) -> str:
     """What is queued for: a campaign."""
     return f"campaign:{campaign_id}"
+
+
+def sku_room(channel: str, sku: str) -> str:
+    """The waiting room of a SKU: each channel has its own, as its rule is the channel's, and how
+    fast one channel lets its customers in says nothing of another's. (A campaign has one rule and
+    one room for all channels, named like its target.)"""
+    return f"{channel}/{sku_target(sku)}"

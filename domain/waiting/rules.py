@@ -74,7 +74,8 @@ class Pass(Value):
     @property
     def id_parts(self) -> tuple[str, ...]:
         """What the order's id is made of. An order is placed once: so a token is used once, over
-        all gateways and restarts, and with no record but the order itself."""
+        all gateways and restarts, and with no record but the order itself. Windows of two channels'
+        rooms that begin in the same millisecond are one."""
         return ("queue", self.target, self.customer_id, f"{self.admitted_at:.3f}")
 
 

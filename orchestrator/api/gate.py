@@ -3,7 +3,7 @@ and before anything is asked of an order or locked (DOMAIN, Members, risk).
 
 What is needed is in this process's memory: blocklists and rules of queues from the views, unpaid
 orders from the orders' feed. A customer whom none of it touches costs no hop and no append. The
-customer's own record is asked only of somebody who holds two unpaid orders or let one expire.
+customer's own record is asked only of somebody who holds two unpaid orders or left one unpaid.
 
 A token is used once because the order's id is made from it: an order is placed once, over all
 gateways and restarts. Whoever repeats a placing that succeeded gets its first answer, whatever the
@@ -20,12 +20,13 @@ from domain.errors import DoorstepError, Refused
 from domain.message import Command
 from domain.order.commands import Get
 from domain.order.views import OrderView
+from domain.risk.addresses import counted_as
 from domain.risk.commands import AnswerChallenge, OpenChallenge, RecordDecision, Visit
 from domain.risk.rules import CLEARED_S, Clearance, code_of
 from domain.risk.table import CHALLENGE, DENY, NO_FACTS, Facts, Verdict, judge, rules_of
 from domain.sealed import seal, unseal
 from domain.waiting.commands import Admission, Join
-from domain.waiting.model import QueueRule, campaign_target, sku_target
+from domain.waiting.model import QueueRule, campaign_target, sku_room, sku_target
 from domain.waiting.rules import Pass, check_pass, read_pass, write_pass
 from orchestrator import metrics
 from orchestrator.api.holdings import Holdings
@@ -136,7 +137,7 @@ class Gate:
                 route,
                 account=account,
                 device=device_of(headers),
-                address=self._proxies.address(scope, headers),
+                address=counted_as(self._proxies.address(scope, headers)),
             )
 
     async def _was_placed(self, order_id: str) -> bool:
@@ -156,31 +157,34 @@ class Gate:
         ``Busy``: ``queue-full``."""
         if campaign_id:
             await self._desk.need_campaign(campaign_id)
-        target, rule, opens_at = self._room(channel, sku, campaign_id)
+        room, target, rule, opens_at = self._room(channel, sku, campaign_id)
         command = Join(customer_id, rule, opens_at)
         admission: Admission = await self._desk.ask(
-            f"queue/{target}", command, f"queue:{channel}:{key}"
+            f"queue/{room}", command, f"queue:{channel}:{key}"
         )
         granted = Pass(channel, customer_id, target, admission.admitted_at, admission.expires_at)
         return write_pass(self._secret, granted), target, admission
 
-    def _room(self, channel: str, sku: str, campaign_id: str) -> tuple[str, QueueRule, float]:
+    def _room(self, channel: str, sku: str, campaign_id: str) -> tuple[str, str, QueueRule, float]:
+        """(room, target, rule, when it opens)."""
         views = self._service.views
         rule: QueueRule | None
         if campaign_id:
             brief: Brief = views.campaign(campaign_id)
             if brief.state_at(self._service.clock.now()) == "ended":
                 raise Refused("campaign-ended", "This campaign is over.")
-            target, rule = campaign_target(campaign_id), brief.terms.queue
+            room = target = campaign_target(campaign_id)
+            rule = brief.terms.queue
             opens_at = brief.terms.starts_at
         else:
             if sku not in views.skus:
                 raise Refused("unknown-sku", f"Nothing is sold as {sku}.", skus=[sku])
             queues = {one.sku: one.rule for one in views.channel(channel).queues}
-            target, rule, opens_at = sku_target(sku), queues.get(sku), 0.0
+            room, target = sku_room(channel, sku), sku_target(sku)
+            rule, opens_at = queues.get(sku), 0.0
         if rule is None:
             raise Refused("queue-not-required", "Place the order: it needs no queue token.")
-        return target, rule, opens_at
+        return room, target, rule, opens_at
 
     def _check_queue(self, wish: Wish, granted: Pass | None) -> None:
         targets = self._targets(wish)
@@ -253,11 +257,11 @@ class Gate:
         blocks, holdings = self._service.views.blocks, self.holdings
         customer_id, device_id = wish.customer_id, device_of(headers)
         unpaid, value = holdings.unpaid(customer_id, now)
-        expired = holdings.has_expired(customer_id)
-        if not (blocks or unpaid or expired or device_id):
+        left_unpaid = holdings.left_unpaid(customer_id)
+        if not (blocks or unpaid or left_unpaid or device_id):
             return NO_FACTS
         standing = Standing(0, 0, 0)
-        if expired or unpaid >= SUSPICIOUS_UNPAID:
+        if left_unpaid or unpaid >= SUSPICIOUS_UNPAID:
             standing = await self._desk.read(f"customer/{customer_id}", GetStanding())
             unpaid, value = holdings.unpaid(customer_id, now)  # others were sent meanwhile
         shared = holdings.device_customers(device_id, customer_id, now) if device_id else 0
@@ -269,8 +273,8 @@ class Gate:
             blocked_address=blocks.covers_address(address, now),
             unpaid_orders=unpaid,
             unpaid_value=value,
-            expired_orders=standing.expired,
-            expired_share=standing.expired_share,
+            expired_orders=standing.left_unpaid,
+            expired_share=standing.unpaid_share,
             device_customers=shared,
         )
 

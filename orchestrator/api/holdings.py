@@ -9,13 +9,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from domain.order.commands import BY_CUSTOMER
 from domain.order.events import Cancelled, Paid, Placed
+from domain.order.rules import was_left_unpaid
 from domain.order.state import OrderState
 
 __all__ = ["Holdings"]
 
 CUSTOMERS_MAX = 100_000
-"""Most customers remembered for an order that expired, the latest."""
+"""Most customers remembered for an order that they left unpaid, the latest."""
 DEVICES_MAX = 50_000
 DEVICE_S = 86_400.0
 DEVICE_CUSTOMERS_MAX = 64
@@ -50,9 +52,10 @@ class Holdings:
             value = sum([amount for amount, _ in held.values()])
         return count, value
 
-    def has_expired(self, customer_id: str) -> bool:
-        """Whether an order of the customer expired unpaid, as far as is remembered here."""
-        return customer_id in self._expired
+    def left_unpaid(self, customer_id: str) -> bool:
+        """Whether an order of the customer expired or was cancelled for them unpaid, as far as is
+        remembered here."""
+        return customer_id in self._left
 
     def device_customers(self, device_id: str, customer_id: str, now: float) -> int:
         """Different customers of the device within a day, this one included."""
@@ -96,7 +99,7 @@ class Holdings:
         """Forget what the feed told."""
         self._unpaid: dict[str, dict[str, tuple[int, float]]] = {}
         self._customers: dict[str, str] = {}
-        self._expired: OrderedDict[str, None] = OrderedDict()
+        self._left: OrderedDict[str, None] = OrderedDict()
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def load(self, kind: str, entity: str, state: OrderState) -> None:
@@ -104,8 +107,8 @@ class Holdings:
         customer_id = state.customer.customer_id
         if state.state == "placed" and state.expires_at is not None:
             self.placed(entity, customer_id, state.total, state.expires_at)
-        elif state.state == "cancelled" and state.cancelled_by == "timeout":
-            self._remember_expired(customer_id)
+        elif was_left_unpaid(state):
+            self._remember(customer_id)
 
     def loaded(self) -> None:
         """All orders were loaded."""
@@ -120,8 +123,8 @@ class Holdings:
                 self._release(entity)
             case Cancelled():
                 customer_id = self._release(entity)
-                if event.by == "timeout" and customer_id:
-                    self._remember_expired(customer_id)
+                if customer_id and event.by in ("timeout", BY_CUSTOMER):
+                    self._remember(customer_id)
 
     def _release(self, order_id: str) -> str:
         customer_id = self._customers.pop(order_id, "")
@@ -135,8 +138,8 @@ class Holdings:
         self._ended[order_id] = None
         return customer_id
 
-    def _remember_expired(self, customer_id: str) -> None:
-        if len(self._expired) >= CUSTOMERS_MAX:
-            self._expired.popitem(last=False)
-        self._expired[customer_id] = None
-        self._expired.move_to_end(customer_id)
+    def _remember(self, customer_id: str) -> None:
+        if len(self._left) >= CUSTOMERS_MAX:
+            self._left.popitem(last=False)
+        self._left[customer_id] = None
+        self._left.move_to_end(customer_id)

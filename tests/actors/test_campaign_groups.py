@@ -264,6 +264,30 @@ def test_a_newcomer_who_did_not_pay_is_still_new() -> None:
     world.place(3, customer="c-new", group_id=first)
 
 
+def test_a_newcomer_who_paid_and_cancelled_before_the_group_formed_is_still_new() -> None:
+    world = groups(NEWCOMERS)
+    group_id = joined(world, 1)
+    world.place(2, customer="c-new", group_id=group_id)
+    world.pay(2)
+    assert parts(world, 2) == ["held"]
+    world.ask(f"order/{order_id(2)}", commands.Cancel("changed my mind", "customer"))
+    world.run()
+    assert (states(world, 2), world.refunds(2)) == (["cancelled"], world.order_of(2).total)
+    assert world.place(3, customer="c-new", group_id=group_id).state == "placed"
+
+
+def test_a_newcomer_who_cancels_after_the_group_formed_is_new_no_more() -> None:
+    world = groups(NEWCOMERS)
+    group_id = joined(world, 1, 2)
+    world.place(3, customer="c-new", group_id=group_id)
+    world.pay(3)
+    world.ask(f"order/{order_id(3)}", commands.Cancel("changed my mind", "customer"))
+    world.run()
+    assert states(world, 3) == ["cancelled"]
+    other = world.place(4).group_id
+    assert world.refusal(5, customer="c-new", group_id=other).code == "not-newcomer"
+
+
 def test_a_newcomer_has_one_seat_for_as_long_as_it_may_be_paid() -> None:
     rule = NEWCOMERS | {"open_s": 9_000.0}
     world = groups(rule, pay_s=3_600.0, ends_at=START + 20_000)

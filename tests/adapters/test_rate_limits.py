@@ -1,12 +1,17 @@
 """Rate limits: moving windows in memory and in Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.rate_limits import (
+    AWAY_S,
     BoundedMemory,
     MemoryRateLimits,
     SharedRateLimits,
@@ -124,6 +129,87 @@ async def test_nobody_is_held_back_while_redis_is_away() -> None:
     for _ in range(3):
         assert not await refused(limits, "place", account="c-1")
     await limits.close()
+
+
+async def test_an_answer_that_does_not_come_in_time_holds_nobody_back(redis: str) -> None:
+    clock = Clock()
+    limits = SharedRateLimits(rules("1/minute"), redis, clock=clock, answer_s=0.0)  # type: ignore[arg-type]
+    customer = uuid4().hex
+    try:
+        for _ in range(3):
+            assert not await refused(limits, "place", account=customer)
+            clock.now += AWAY_S
+    finally:
+        await limits.close()
+
+
+class Muted:
+    """Stands before a Redis; while it is mute, it accepts and never answers."""
+
+    def __init__(self, redis: str) -> None:
+        self._url = urlsplit(redis)
+        self.mute = True
+        self.callers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> str:
+        """Its own URL."""
+        self._server = await asyncio.start_server(self._called, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        user, at, _ = self._url.netloc.rpartition("@")
+        return self._url._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()
+
+    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.callers += 1
+        if self.mute:
+            await reader.read(-1)  # until the caller hangs up
+            writer.close()
+            return
+        behind = await asyncio.open_connection(self._url.hostname, self._url.port)
+        self._tasks |= {
+            asyncio.create_task(_pass_on(reader, behind[1])),
+            asyncio.create_task(_pass_on(behind[0], writer)),
+        }
+
+    async def close(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while heard := await reader.read(65_536):
+            writer.write(heard)
+    writer.close()
+
+
+async def test_a_redis_that_accepts_and_never_answers_is_asked_once_in_a_while_until_it_is_back(
+    redis: str,
+) -> None:
+    clock, muted = Clock(), Muted(redis)
+    limits = SharedRateLimits(
+        rules("1/minute"),
+        await muted.open(),
+        clock=clock,
+        answer_s=0.5,  # type: ignore[arg-type]
+    )
+    customer = uuid4().hex
+    try:
+        with capture_logs() as logs:
+            for outage in (1, 2):
+                for _ in range(5):
+                    assert not await refused(limits, "place", account=customer)
+                assert muted.callers == outage, "known to be away, it is not asked"
+                clock.now += AWAY_S
+            muted.mute = False
+            together = [refused(limits, "place", account=customer) for _ in range(5)]
+            assert not any(await asyncio.gather(*together)), "one finds out, none waits for it"
+            assert await refused(limits, "place", account=customer) == "account"
+        assert [line["event"] for line in logs] == ["rate_limits.away", "rate_limits.back"]
+    finally:
+        await limits.close()
+        await muted.close()
 
 
 def test_a_limit_is_read_as_the_library_writes_it_and_a_wait_is_a_second_at_least() -> None:

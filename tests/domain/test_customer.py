@@ -9,6 +9,8 @@ from actors.customer import KIND
 from actors.engine.kind import Context, Decision
 from domain.customer import CheckCod, GetStanding, RecordOrder, RecordOutcome, Standing
 from domain.customer.state import (
+    CORRECTION_S,
+    CORRECTIONS_MAX,
     EXPIRED_S,
     OPEN_MAX,
     RECENT_MAX,
@@ -142,13 +144,13 @@ def test_expired_orders_count_for_a_week_and_a_late_payment_forgives_one() -> No
     assert ana.do(RecordOutcome("o-0", "expired")) == 0
     assert ana.state is not None
     seen = standing(ana.state, ana.now)
-    assert (seen.orders, seen.expired, seen.expired_share) == (0, 3, 1.0)
+    assert (seen.orders, seen.expired, seen.unpaid_share) == (0, 3, 1.0)
     assert ana.do(RecordOrder("o-0", cod=False)) == 1
     assert ana.do(RecordOutcome("o-0", "expired")) == 0
     seen = standing(ana.state, ana.now)
     assert (seen.orders, seen.expired) == (1, 2)
     assert standing(ana.state, ana.now + EXPIRED_S).expired == 0
-    assert standing(CustomerState(), ana.now).expired_share == 0.0
+    assert standing(CustomerState(), ana.now).unpaid_share == 0.0
 
 
 def test_the_standing_is_told_and_old_expiries_are_bounded() -> None:
@@ -159,3 +161,36 @@ def test_the_standing_is_told_and_old_expiries_are_bounded() -> None:
     assert isinstance(reply, Decision)
     assert reply.reply == Standing(0, RECENT_MAX, 0)
     assert not reply.events
+
+
+def abandons(customer: Customer, *held_s: float) -> Standing:
+    """What is known of who cancelled so many orders unpaid, after so long each."""
+    for number, seconds in enumerate(held_s):
+        command = RecordOutcome(f"o-{number}", "abandoned", held_s=seconds)
+        assert customer.do(command) == 1
+        assert customer.do(command) == 0, "told again, it counts once"
+    return standing(customer.state or CustomerState(), customer.now)
+
+
+def test_orders_cancelled_unpaid_after_they_held_stock_count_for_a_week() -> None:
+    ana = Customer()
+    seen = abandons(ana, *[CORRECTION_S] * 3)
+    assert (seen.abandoned, seen.left_unpaid, seen.unpaid_share) == (3, 3, 1.0)
+    ana.do(RecordOutcome("o-9", "expired"))
+    ana.do(RecordOrder("o-10", cod=False))
+    seen = standing(ana.state or CustomerState(), ana.now)
+    assert (seen.orders, seen.left_unpaid, seen.unpaid_share) == (1, 4, 0.8)
+    assert standing(ana.state or CustomerState(), ana.now + EXPIRED_S).left_unpaid == 0
+
+
+def test_a_few_corrected_carts_are_forgiven_and_further_ones_count() -> None:
+    assert abandons(Customer(), *[1.0] * CORRECTIONS_MAX).left_unpaid == 0
+    assert abandons(Customer(), *[CORRECTION_S - 1] * (CORRECTIONS_MAX + 4)).left_unpaid == 4
+    assert abandons(Customer(), 1.0, CORRECTION_S, 2.0).left_unpaid == 1
+
+
+def test_orders_cancelled_unpaid_are_remembered_up_to_a_bound() -> None:
+    ana = Customer()
+    seen = abandons(ana, *[600.0] * (RECENT_MAX + 5))
+    assert seen.abandoned == RECENT_MAX
+    assert KIND.finished_at(ana.state or CustomerState()) == ana.now

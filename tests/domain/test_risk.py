@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from domain.errors import Refused
+from domain.risk.addresses import counted_as
 from domain.risk.blocks import Blocks
 from domain.risk.commands import (
     AnswerChallenge,
@@ -129,6 +130,12 @@ def test_a_block_covers_exactly_whom_it_names_until_its_time() -> None:
         ("203.0.113.0/24", "203.0.114.1", False),
         ("2001:db8::/32", "2001:db8::7", True),
         ("2001:db8::/32", "203.0.113.9", False),
+        ("203.0.113.9", "::ffff:203.0.113.9", True),
+        ("203.0.113.0/24", "::ffff:203.0.113.200", True),
+        ("203.0.113.0/24", "::ffff:203.0.114.1", False),
+        ("::ffff:203.0.113.9", "203.0.113.9", True),
+        ("::ffff:203.0.113.0/120", "203.0.113.9", True),
+        ("::ffff:203.0.113.0/120", "::ffff:203.0.114.9", False),
         ("203.0.113.9", "testclient", False),
         ("203.0.113.9", "", False),
     ],
@@ -141,6 +148,25 @@ def test_an_address_is_covered_by_itself_or_its_network(
     assert blocks.covers_address(address, NOW) is covered
     blocks.drop("address", blocked)
     assert not blocks.covers_address(address, NOW)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:0:7::1", "2001:db8:0:7::/64"),
+        ("2001:db8:0:7:ffff::2", "2001:db8:0:7::/64"),
+        ("2001:db8:0:8::1", "2001:db8:0:8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_limits_count_an_ipv4_address_however_written_and_an_ipv6_address_by_its_site(
+    address: str, counted: str
+) -> None:
+    assert counted_as(address) == counted
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.rate_limits import MemoryRateLimits, parse_limit
 from domain.customer.commands import GetStanding
+from domain.errors import Busy
 from domain.notice import Notify
 from domain.order.events import Cancelled
 from tests.fakes.engine_world import EngineWorld, engine_world
@@ -105,6 +106,25 @@ async def test_a_token_is_for_its_customer_and_its_time_and_its_repeat_is_answer
         assert await locked(world) == 2
 
 
+async def test_a_channel_that_lets_customers_in_slowly_keeps_those_of_no_other_waiting() -> None:
+    async with engine_world() as world:
+        await queued(world)
+        slow = {"queues": [{**QUEUE, "per_s": 0.01, "burst": 1}]}
+        await world.call("PUT", "/v1/channels/mini", "ops", "ana", slow)
+        await until(world, "/v1/channels/mini", "ops", "ana", lambda shown: shown["queues"])
+        for number in range(3):
+            body = {"customer_id": f"m-{number}", "sku": "MILK"}
+            put = await world.call("POST", "/v1/queue", "channel", "mini", body, f"m-{number}")
+            assert put.json()["position"] == number
+        mine = [(await join(world, f"q-{n}", f"c-{n}")).json() for n in range(4)]
+        assert [one["position"] for one in mine] == [0, 0, 1, 2]
+        foreign = await place(world, "k-0", "m-0", queue_token=put.json()["token"])
+        assert code_of(foreign) == "queue-token-foreign"
+        assert not code_of(await place(world, "k-1", "c-1", queue_token=mine[1]["token"]))
+        used = await place(world, "k-2", "c-1", queue_token=mine[1]["token"])
+        assert code_of(used) == "queue-token-used"
+
+
 async def test_a_refused_order_leaves_its_token_good() -> None:
     async with engine_world() as world:
         await queued(world)
@@ -168,6 +188,24 @@ async def test_too_many_placings_of_one_customer_are_told_when_to_come_back() ->
         assert refused.headers["ratelimit"].startswith('"account";r=0;t=')
         assert not code_of(await place(world, "k-4", "c-2"))
         assert await locked(world) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "same", "other"),
+    [("203.0.113.9", "::ffff:203.0.113.9", "203.0.113.10"),
+     ("2001:db8:0:7::1", "2001:db8:0:7:ffff::2", "2001:db8:0:8::1")],
+)  # fmt: skip
+async def test_an_address_is_counted_once_however_written_and_ipv6_by_its_site(
+    one: str, same: str, other: str
+) -> None:
+    limit = parse_limit("1/minute")
+    assert limit is not None
+    async with engine_world(MemoryRateLimits({("place", "address"): limit})) as world:
+        gate = world.app.fastapi.state.desk.gate
+        await gate.limit("place", {"client": (one, 1)}, {})
+        await gate.limit("place", {"client": (other, 1)}, {})
+        with pytest.raises(Busy, match="too-many-requests"):
+            await gate.limit("place", {"client": (same, 1)}, {})
 
 
 # Risk -------------------------------------------------------------------------------------------
@@ -305,6 +343,23 @@ async def test_who_lets_orders_expire_again_and_again_is_challenged_by_the_custo
         assert not code_of(await place(world, "k-10", "c-2"))
 
 
+async def test_who_cancels_order_after_order_just_before_they_expire_is_challenged() -> None:
+    async with engine_world() as world:
+        await opened(world, 30)
+        for number in range(3):
+            placed = (await place(world, f"k-{number}")).json()
+            world.clock.advance(899.0)
+            path = f"/v1/orders/{placed['order_id']}/cancel"
+            body = {"reason": "changed my mind"}
+            gone = await world.call("POST", path, "channel", "app", body, f"x-{number}")
+            assert gone.json()["state"] == "cancelled", gone.text
+            await _follow(world, placed["order_id"], "customer")
+        asked = await place(world, "k-9")
+        assert (code_of(asked), asked.json()["reasons"]) == (
+            "challenge-required", ["expired-share"],
+        )  # fmt: skip
+
+
 async def test_a_device_of_many_customers_is_challenged() -> None:
     async with engine_world() as world:
         await opened(world, 30)
@@ -331,18 +386,18 @@ async def test_an_ordinary_order_asks_nobody_but_itself() -> None:
         assert asked == ["order", "order"]
 
 
-async def _follow(world: EngineWorld, order_id: str) -> None:
+async def _follow(world: EngineWorld, order_id: str, by: str = "timeout") -> None:
     """What the gateway's tail would tell, and the customer's record to be written."""
     gate = world.app.fastapi.state.desk.gate
-    gate.holdings.apply("order", order_id, Cancelled("timeout", "unpaid", 0.0), 0.0)
-    assert gate.holdings.has_expired("c-1")
-    before = getattr(world, "expired_before", 0)
+    gate.holdings.apply("order", order_id, Cancelled(by, "unpaid", 0.0), 0.0)
+    assert gate.holdings.left_unpaid("c-1")
+    before = getattr(world, "unpaid_before", 0)
     while True:
         standing = await world.runtime.ask(
             "customer/c-1", GetStanding(), command_id=f"s-{asyncio.get_running_loop().time()}"
         )
-        if standing.expired > before:
-            world.expired_before = standing.expired  # type: ignore[attr-defined]
+        if standing.left_unpaid > before:
+            world.unpaid_before = standing.left_unpaid  # type: ignore[attr-defined]
             return
         await asyncio.sleep(0)
 

@@ -43,7 +43,7 @@ def test_unpaid_orders_are_counted_with_their_value_until_paid_or_cancelled() ->
     assert holdings.unpaid("c-1", NOW) == (1, 700)
     holdings.apply("order", "o-2", Cancelled("customer", "changed my mind", NOW), NOW)
     assert holdings.unpaid("c-1", NOW) == (0, 0)
-    assert not holdings.has_expired("c-1")
+    assert holdings.left_unpaid("c-1")
 
 
 def test_an_order_that_waits_for_no_payment_holds_nothing() -> None:
@@ -56,8 +56,27 @@ def test_an_order_that_waits_for_no_payment_holds_nothing() -> None:
 def test_an_order_that_expired_is_remembered_of_its_customer() -> None:
     holdings = heard(("o-1", placed("o-1")), ("o-1", Cancelled("timeout", "unpaid", UNTIL)))
     assert holdings.unpaid("c-1", NOW) == (0, 0)
-    assert holdings.has_expired("c-1")
-    assert not holdings.has_expired("c-2")
+    assert holdings.left_unpaid("c-1")
+    assert not holdings.left_unpaid("c-2")
+
+
+@pytest.mark.parametrize(
+    ("by", "pays", "left"),
+    [("customer", False, True), ("customer", True, False), ("ops:ana", False, False),
+     ("rule", True, False), ("timeout", False, True)],
+)  # fmt: skip
+def test_an_order_is_left_unpaid_by_its_customer_and_by_its_time_as_heard_and_as_loaded(
+    by: str, pays: bool, left: bool
+) -> None:
+    events = [placed("o-1"), *([paid()] if pays else []), Cancelled(by, "", NOW)]
+    holdings = heard(*(("o-1", event) for event in events))
+    assert holdings.left_unpaid("c-1") is left
+    loaded, state = Holdings(), None
+    for event in events:
+        state = evolve(state, event)
+    assert state is not None
+    loaded.load("order", "o-1", state)
+    assert loaded.left_unpaid("c-1") is left
 
 
 def test_an_order_is_counted_from_the_moment_it_is_sent_and_once() -> None:
@@ -93,7 +112,7 @@ def test_loaded_states_tell_the_same_as_their_events() -> None:
     assert holdings.unpaid("c-1", NOW) == (1, 500)
     over = evolve(evolve(None, placed("o-2", "c-2")), Cancelled("timeout", "unpaid", NOW))
     holdings.load("order", "o-2", over)
-    assert holdings.has_expired("c-2")
+    assert holdings.left_unpaid("c-2")
     holdings.reset()
     assert holdings.unpaid("c-1", NOW) == (0, 0)
 
@@ -119,6 +138,16 @@ def test_customers_of_a_device_are_told_apart_for_a_day_and_bounded() -> None:
         ("10.0.0.0/8", "10.0.0.1", "nonsense", "10.0.0.1"),
         ("10.0.0.0/8", "10.0.0.1", "", "10.0.0.1"),
         ("::1, 10.0.0.0/8", "::1", "2001:db8::7", "2001:db8::7"),
+        ("", "::ffff:203.0.113.9", "", "203.0.113.9"),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", "::ffff:203.0.113.9", "203.0.113.9"),
+        ("::ffff:10.0.0.0/104", "10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.0/8", "10.0.0.1", "203.0.113.9:5678", "203.0.113.9"),
+        ("10.0.0.0/8", "10.0.0.1", "203.0.113.9, 10.0.0.7:80", "203.0.113.9"),
+        ("10.0.0.0/8", "10.0.0.1", "[2001:db8::7]:99", "2001:db8::7"),
+        ("10.0.0.0/8", "10.0.0.1", "[2001:db8::7]", "2001:db8::7"),
+        ("10.0.0.0/8", "10.0.0.1", "[::ffff:203.0.113.9]:99", "203.0.113.9"),
+        ("10.0.0.0/8", "10.0.0.1", "203.0.113.9, unknown:80", "10.0.0.1"),
+        ("", "testclient", "", "testclient"),
     ],
 )
 def test_an_address_is_believed_as_far_as_trusted_proxies_wrote_it(

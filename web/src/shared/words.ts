@@ -59,7 +59,7 @@ const WORDS: Readonly<Record<string, readonly [string, string]>> = {
   "blocked-device": ["device blocked", "设备已拉黑"],
   "blocked-phone": ["phone number blocked", "手机号已拉黑"],
   "device-customers": ["many customers on one device", "同一设备顾客过多"],
-  "expired-share": ["most orders expire unpaid", "多数订单超时未付"],
+  "expired-share": ["most orders are left unpaid", "多数订单未付款"],
   "unpaid-orders": ["many unpaid orders", "未付订单过多"],
   "unpaid-value": ["much unpaid stock", "未付占货金额过高"],
 
