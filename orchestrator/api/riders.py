@@ -227,7 +227,7 @@ def _add_door(routes: APIRouter, desk: Desk) -> None:
         status_code=201,
         responses=answers(
             models.RiderCash, examples.RIDER_CASH, "owed-changed", "nothing-to-remit",
-            "reason-required", "unknown-rider", "foreign-resource",
+            "reason-required", "unknown-currency", "unknown-rider", "foreign-resource",
             status=201, description="Recorded.",
         ),
     )  # fmt: skip
