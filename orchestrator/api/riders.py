@@ -30,7 +30,8 @@ from orchestrator.auth import Caller
 __all__ = ["router"]
 
 PARCEL = "/v1/riders/{rider_id}/parcels/{parcel_id}"
-OFFER = "/v1/riders/{rider_id}/offers/{offer_id}"
+OFFER = "/v1/riders/{rider_id}/offers/{offer_id:path}"
+"""A path: an older dispatch zone's id may hold slashes, and its offers are called by it."""
 
 
 class ShiftBody(Body):
