@@ -18,6 +18,7 @@ from domain.device.commands import (
 )  # fmt: skip
 from domain.device.state import CodeState
 from domain.errors import Busy, Refused
+from domain.ids import ID_RULE, is_id
 from domain.wire import moment
 from orchestrator import models, sessions
 from orchestrator.api import examples
@@ -88,6 +89,10 @@ def _add_codes(routes: APIRouter, desk: Desk) -> None:
             raise Refused("foreign-resource", "A store pairs its own tablets and nothing else.")
         if body.role == "store" and body.subject not in desk.service.views.stores:
             raise Refused("unknown-store", f"There is no store {body.subject}.")
+        if body.role == "rider" and not is_id(body.subject):
+            message = f"A rider needs an id of {ID_RULE}."
+            errors = [{"field": "subject", "message": message}]
+            raise Refused("invalid-request", message, errors=errors)
         # From the key and a secret: a repeat shows the same code, and nobody can work it out.
         secret = desk.service.settings.pickup_secret.get_secret_value()
         code = "".join(

@@ -126,6 +126,14 @@ async def test_a_store_pairs_its_own_tablets_and_nothing_else(world: ApiWorld) -
     assert unknown.json()["code"] == "unknown-store"
 
 
+async def test_no_phone_is_paired_for_a_rider_whom_no_path_could_name(world: ApiWorld) -> None:
+    for odd in ("r/1", "r 1", "r#1", ".."):
+        body = {"role": "rider", "subject": odd}
+        answer = await world.call("POST", "/v1/devices/codes", "ops", key=odd, json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "subject")
+    assert not world.runtime.asked
+
+
 async def test_guessing_codes_is_slowed_down(world: ApiWorld) -> None:
     code = await code_of(world)
     for turn in range(WRONG_TRIES_MAX):
