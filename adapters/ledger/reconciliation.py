@@ -8,6 +8,7 @@ is listed; an order that is still open may own money or stock and is not a diffe
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Select, case, func, select
@@ -31,10 +32,15 @@ from domain import order
 from domain.message import Event
 from domain.order.state import FINAL_STATES
 
-__all__ = ["DIFFERENCES_MAX", "reconcile"]
+__all__ = ["DIFFERENCES_MAX", "TRANSFER_UNDER_WAY_S", "reconcile"]
 
 DIFFERENCES_MAX = 1_000
 """Most differences listed; ``difference_count`` counts them all."""
+
+TRANSFER_UNDER_WAY_S = 3_600.0
+"""Service seconds, by the newest document, for which goods may have left one store and not have
+come to the other. The arrival is owed until it is booked, which takes a moment unless the other
+store's shard is away."""
 
 CLOSED_BY_THE_END = (
     "customer_prepaid", "customer_receivable", "customer_unallocated", "refunds_payable",
@@ -111,6 +117,23 @@ async def _documents_balance(connection: AsyncConnection) -> list[Difference]:
     ]
 
 
+async def _postings_have_a_currency(connection: AsyncConnection) -> list[Difference]:
+    """Every amount is of some currency."""
+    query = (
+        select(documents.c.document_id, postings.c.account, postings.c.amount)
+        .join(documents, documents.c.number == postings.c.number)
+        .where(postings.c.currency == "")
+        .order_by(postings.c.number, postings.c.step)
+    )
+    return [
+        {
+            "document_id": row.document_id, "account": row.account, "currency": "",
+            "expected": 0, "found": row.amount,
+        }
+        for row in await connection.execute(query)
+    ]  # fmt: skip
+
+
 async def _documents_are_dense(connection: AsyncConnection) -> list[Difference]:
     """No document number is missing, and no posting or stock line is without its document."""
     last = select(counters.c.value).where(counters.c.name == "document")
@@ -178,6 +201,56 @@ async def _cells_are_explained(connection: AsyncConnection) -> list[Difference]:
         }
         for row in await connection.execute(query.where(wrong))
     ]  # fmt: skip
+
+
+async def _transfers_arrive(connection: AsyncConnection) -> list[Difference]:
+    """Of each document of a store, what went out to another store is what came in there. One whose
+    other side is not told yet is under way, for :data:`TRANSFER_UNDER_WAY_S` at most."""
+    newest = select(documents.c.at).order_by(documents.c.number.desc()).limit(1)
+    since = ((await connection.execute(newest)).scalar() or 0.0) - TRANSFER_UNDER_WAY_S
+    query = (
+        select(
+            documents.c.kind, documents.c.store_id, documents.c.reference, documents.c.data,
+            documents.c.at, stock_lines.c.sku, stock_lines.c.transferred_out,
+            stock_lines.c.transferred_in,
+        )
+        .join(stock_lines, stock_lines.c.number == documents.c.number)
+        .where(documents.c.kind.in_(("transfer_out", "transfer_in")))
+        .order_by(documents.c.number, stock_lines.c.step)
+    )  # fmt: skip
+    moved: dict[tuple[str, str, str], _Transfer] = {}
+    async for row in await connection.stream(query):
+        if row.kind == "transfer_out":
+            key = row.store_id, row.data["to_store"], row.reference
+        else:
+            key = row.data["from_store"], row.store_id, row.reference
+        transfer = moved.setdefault(key, _Transfer(row.at))
+        transfer.sides.add(row.kind)
+        transfer.sent[row.sku] += row.transferred_out
+        transfer.arrived[row.sku] += row.transferred_in
+        if transfer.sent == transfer.arrived:
+            del moved[key]  # what is kept is what is under way, and what is wrong
+    return [
+        {
+            "document_id": document_id, "store_id": from_store, "to_store": to_store, "sku": sku,
+            "expected": transfer.sent[sku], "found": transfer.arrived[sku],
+        }
+        for (from_store, to_store, document_id), transfer in moved.items()
+        if len(transfer.sides) == 2 or transfer.at < since
+        for sku in transfer.sent
+        if transfer.sent[sku] != transfer.arrived[sku]
+    ]  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """Goods of one document between two stores: units by SKU, as either store told."""
+
+    at: float
+    """When the first of them told."""
+    sides: set[str] = field(default_factory=set)
+    sent: Counter[str] = field(default_factory=Counter)
+    arrived: Counter[str] = field(default_factory=Counter)
 
 
 async def _final_orders_hold_no_stock(connection: AsyncConnection) -> list[Difference]:
@@ -285,6 +358,7 @@ async def _nothing_was_left_out(connection: AsyncConnection) -> list[Difference]
 
 _CHECKS: Mapping[str, Check] = {
     "every document balances": _documents_balance,
+    "every posting has a currency": _postings_have_a_currency,
     "document numbers are dense": _documents_are_dense,
     "account balances equal their postings": _accounts_agree,
     "provider clearing equals captured less refunded": _providers_agree,
@@ -293,6 +367,7 @@ _CHECKS: Mapping[str, Check] = {
     "final orders hold no money": _final_orders_hold_no_money,
     "stock balances equal their documents": _cells_agree,
     "stock on hand is explained": _cells_are_explained,
+    "transfers arrive as they left": _transfers_arrive,
     "final orders hold no stock": _final_orders_hold_no_stock,
     "locks belong to orders": _locks_belong_to_orders,
     "nothing was left out": _nothing_was_left_out,

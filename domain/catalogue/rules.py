@@ -1,5 +1,6 @@
 """What may be put into the catalogue, and what a SKU is made of."""
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import TypeAlias
 
@@ -18,11 +19,13 @@ from domain.catalogue.hours import is_time_zone
 from domain.catalogue.model import ChannelPolicy, Freight, Sku, StoreProfile, Zone
 from domain.errors import Refused
 from domain.geo import Circle, Position
+from domain.ids import ID_RULE, is_id, is_known_id
 from domain.waiting.rules import check_rule
 
 __all__ = [
     "COMPONENTS_MAX", "CORNERS_MAX", "HANDLINGS", "ZONES_MAX", "CatalogueCommand",
-    "CatalogueEvent", "check_channel", "check_sku", "check_store", "explode", "put",
+    "CatalogueEvent", "check_channel", "check_nesting", "check_sku", "check_store", "explode",
+    "put",
 ]  # fmt: skip
 
 HANDLINGS = ("normal", "fragile", "chilled", "oversize")
@@ -66,19 +69,52 @@ def put(current: Content | None, entity_id: str, command: CatalogueCommand) -> l
             name, event = f"channel:{content.channel}", ChannelPut(content)
             _right_entry(name, entity_id)
             check_channel(content)
+    _check_new_ids(current, content)
     if isinstance(current, StoreProfile) and isinstance(content, StoreProfile):
         _same_currency(current, content)
     return [] if content == current else [event]
 
 
-def check_sku(sku: Sku) -> None:
-    """Raises ``Refused`` with ``invalid-sku`` and a text that names the field.
+def check_nesting(put: Mapping[str, Sku], known: Mapping[str, Sku]) -> None:
+    """Combos do not nest: refuses, with ``nested-combo``, a combo that is ``put`` and has a combo
+    as a component, or is a component itself. ``put`` goes before what is ``known``.
 
-    Combos do not nest. That a component is not itself a combo is known only to whoever sees the
-    whole catalogue: see ``actors.views.Views.stock_of``.
+    One entry of the catalogue does not see the others, so this is for whoever sees them all. What
+    two put at the same moment may pass it; then nothing is sold of either, see
+    ``actors.views.Views.stock_of``.
     """
+    combos = [sku for sku in put.values() if sku.components]
+    if not combos:
+        return
+    others = [sku for sku in known.values() if sku.components and sku.sku not in put]
+    inside = {
+        part.sku: sku.sku
+        for sku in (*others, *combos)
+        for part in sku.components
+        if part.sku != sku.sku  # see check_sku
+    }
+    for combo in combos:
+        for part in combo.components:
+            inner = put.get(part.sku) or known.get(part.sku)
+            if inner is not None and inner.components and inner is not combo:
+                raise _nested(combo.sku, inner.sku)
+        if combo.sku in inside:
+            raise _nested(inside[combo.sku], combo.sku)
+
+
+def _nested(outer: str, inner: str) -> Refused:
+    return Refused(
+        "nested-combo",
+        f"{outer} would contain the combo {inner}: list the parts of {inner} in its place.",
+        skus=[outer, inner],
+    )
+
+
+def check_sku(sku: Sku) -> None:
+    """Raises ``Refused`` with ``invalid-sku`` and a text that names the field. That combos do not
+    nest is not seen here: :func:`check_nesting`."""
     code = "invalid-sku"
-    _need(_is_id(sku.sku), code, "The SKU needs an id of 1 to 64 printable characters, no spaces.")
+    _need(is_known_id(sku.sku), code, f"The SKU needs an id of {ID_RULE}.")
     _need(0 <= sku.price <= MONEY_MAX, code, f"The price must be 0 to {MONEY_MAX}, in minor units.")
     _need(0 <= sku.weight_g <= WEIGHT_G_MAX, code, f"The weight must be 0 to {WEIGHT_G_MAX} g.")
     _need(0 <= sku.volume_ml <= VOLUME_ML_MAX, code, f"The volume must be 0 to {VOLUME_ML_MAX} ml.")
@@ -90,7 +126,7 @@ def check_sku(sku: Sku) -> None:
             code,
             f"A combo holds 1 to {QUANTITY_MAX} units of each component.",
         )
-        _need(_is_id(component.sku), code, "Each component needs the id of a SKU.")
+        _need(is_known_id(component.sku), code, "Each component needs the id of a SKU.")
         _need(component.sku != sku.sku, code, "A combo cannot contain itself.")
 
 
@@ -98,14 +134,18 @@ def check_store(store: StoreProfile) -> None:
     """Raises ``Refused`` with ``invalid-store`` or ``invalid-zone`` and a text that names the
     field."""
     code = "invalid-store"
-    _need(_is_id(store.store_id), code, "The store needs an id of 1 to 64 characters, no spaces.")
+    _need(is_known_id(store.store_id), code, f"The store needs an id of {ID_RULE}.")
     _need(_is_position(store.position), code, "Latitude is -90 to 90, longitude -180 to 180.")
     _need(
         len(store.currency) == 3 and store.currency.isascii() and store.currency.isupper(),
         code,
         "The currency is three capital letters (ISO 4217).",
     )
-    _need(_is_id(store.dispatch_zone), code, "Name the dispatch zone whose riders serve the store.")
+    _need(
+        is_known_id(store.dispatch_zone),
+        code,
+        f"Name the dispatch zone whose riders serve the store: {ID_RULE}.",
+    )
     _need(0 <= store.priority <= COUNT_MAX, code, f"The priority is 0 to {COUNT_MAX}.")
     _need(
         0 < store.capacity_per_slot <= COUNT_MAX,
@@ -161,7 +201,7 @@ def _check_zones(zones: tuple[Zone, ...]) -> None:
     code = "invalid-zone"
     _need(len(zones) <= ZONES_MAX, code, f"At most {ZONES_MAX} zones.")
     for number, zone in enumerate(zones):
-        _need(_is_id(zone.zone_id), code, "Each zone needs an id.")
+        _need(is_known_id(zone.zone_id), code, "Each zone needs an id.")
         _need(1 <= zone.tier <= COUNT_MAX, code, "Tiers count from 1, the fastest promise.")
         _need(
             0 < zone.promise_s <= DURATION_S_MAX,
@@ -199,7 +239,7 @@ def _check_area(zone: Zone) -> None:
 def check_channel(channel: ChannelPolicy) -> None:
     """Raises ``Refused`` with ``invalid-channel`` and a text that names the field."""
     code = "invalid-channel"
-    _need(_is_id(channel.channel), code, "The channel needs a name without spaces.")
+    _need(is_known_id(channel.channel), code, f"The channel needs a name of {ID_RULE}.")
     _need(
         0 < channel.unpaid_s <= 30 * 86_400, code, "Unpaid orders last above 0 s and up to 30 days."
     )
@@ -232,9 +272,28 @@ def check_channel(channel: ChannelPolicy) -> None:
     skus = {one.sku for one in channel.queues}
     _need(len(skus) == len(channel.queues), code, "A SKU has one queue.")
     for queue in channel.queues:
-        _need(_is_id(queue.sku), code, "Each queue needs the id of a SKU.")
+        _need(is_known_id(queue.sku), code, "Each queue needs the id of a SKU.")
         wrong = check_rule(queue.rule)
         _need(not wrong, code, wrong)
+
+
+def _check_new_ids(current: Content | None, content: Content) -> None:
+    """Ids that stand in paths (offers are called by their dispatch zone) have no characters that
+    paths give a meaning. What is called so already may stay so, and be changed otherwise."""
+    match content:
+        case Sku(sku):
+            allowed = is_id(sku) or current is not None
+            _need(allowed, "invalid-sku", f"The SKU needs an id of {ID_RULE}.")
+        case StoreProfile():
+            allowed = is_id(content.store_id) or current is not None
+            _need(allowed, "invalid-store", f"The store needs an id of {ID_RULE}.")
+            zone = content.dispatch_zone
+            kept = isinstance(current, StoreProfile) and current.dispatch_zone == zone
+            text = f"The dispatch zone needs an id of {ID_RULE}."
+            _need(kept or is_id(zone), "invalid-store", text)
+        case ChannelPolicy(channel):
+            allowed = is_id(channel) or current is not None
+            _need(allowed, "invalid-channel", f"The channel needs a name of {ID_RULE}.")
 
 
 def _same_currency(current: StoreProfile, new: StoreProfile) -> None:
@@ -244,10 +303,6 @@ def _same_currency(current: StoreProfile, new: StoreProfile) -> None:
 
 def _right_entry(name: str, entity_id: str) -> None:
     _need(name == entity_id, "wrong-entity", f"This belongs to {name}, not to {entity_id}.")
-
-
-def _is_id(text: str) -> bool:
-    return 0 < len(text) <= 64 and text.isprintable() and " " not in text
 
 
 def _is_position(position: Position) -> bool:

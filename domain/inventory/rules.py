@@ -69,6 +69,7 @@ from domain.inventory.events import (
 )
 from domain.inventory.state import (
     Cell,
+    Deed,
     InventoryEvent,
     InventoryState,
     LockRecord,
@@ -143,7 +144,7 @@ def lock(state: InventoryState, command: Lock, now: float) -> list[InventoryEven
         raise Refused("no-items", "Name at least one item to lock.")
     left, warnings = _take_from_cells(state, wanted, command.channel)
     expires_at = command.expires_at
-    if expires_at is None and state.has_seen(f"released {fulfilment_id}"):
+    if expires_at is None and state.has_seen(Deed.RELEASED, fulfilment_id):
         expires_at = now + ASK_AGAIN_S
     locked = Locked(
         fulfilment_id, command.order_id, items, expires_at, tuple(left), command.channel
@@ -309,7 +310,7 @@ def return_goods(state: InventoryState, command: Return, now: float) -> list[Inv
     """Accepted goods of a sale return to stock; a forgotten sale is the order's to vouch for.
     Raises ``Refused``: ``not-deducted``, ``unknown-fulfilment``, ``exceeds-sale``,
     ``wrong-quantity``, ``no-items``, ``unknown-sku``."""
-    if state.has_seen(f"return {command.document_id}"):
+    if state.has_seen(Deed.RETURN, command.document_id):
         return []
     _some(command.items)
     sold, back = _sold_and_back(state, command)
@@ -361,7 +362,7 @@ def correct_short(state: InventoryState, command: CorrectShort, now: float) -> l
     A sale had taken them from the count already: it only gets smaller, so that they can never come
     back as a return. Raises ``Refused``: ``lock-gone``, ``exceeds-lock``, ``no-items``.
     """
-    if state.has_seen(f"short {command.document_id}"):
+    if state.has_seen(Deed.SHORT, command.document_id):
         return []
     _held_record(state, command)
     left = tuple(left_of(sku, state.cells[sku]) for sku in _by_sku(command.items))
@@ -379,7 +380,7 @@ def keep_on_shelf(state: InventoryState, command: KeepOnShelf, now: float) -> li
 
     Raises ``Refused``: ``lock-gone``, ``exceeds-lock``, ``no-items``.
     """
-    if state.has_seen(f"kept {command.document_id}"):
+    if state.has_seen(Deed.KEPT, command.document_id):
         return []
     record = _held_record(state, command)
     was_locked = command.fulfilment_id in state.locks
@@ -438,7 +439,7 @@ def _held_record(state: InventoryState, command: CorrectShort | KeepOnShelf) -> 
 
 def receive(state: InventoryState, command: Receive, now: float) -> list[InventoryEvent]:
     """Goods in; lists SKUs. Raises ``Refused``: ``wrong-quantity``, ``no-items``."""
-    if state.has_seen(f"receive {command.document_id}"):
+    if state.has_seen(Deed.RECEIVE, command.document_id):
         return []
     _document(command.document_id)
     units = _quantities(command.items, least=0)
@@ -452,7 +453,7 @@ def transfer(
 ) -> list[InventoryEvent]:
     """Goods leave for another store. Raises ``Refused``: ``same-store``, ``unknown-sku``,
     ``short-stock`` (only what the pool really holds may leave), ``wrong-quantity``."""
-    if state.has_seen(f"transfer {command.document_id}"):
+    if state.has_seen(Deed.TRANSFER_OUT, command.document_id):
         return []
     _document(command.document_id)
     if command.to_store in ("", store_id):
@@ -471,8 +472,8 @@ def transfer(
 
 
 def transfer_in(state: InventoryState, command: TransferIn, now: float) -> list[InventoryEvent]:
-    """Goods arrive from another store; lists SKUs."""
-    if state.has_seen(f"transfer-in {command.document_id}"):
+    """Goods arrive from another store, once per sender and document; lists SKUs."""
+    if state.has_seen(Deed.TRANSFER_IN, command.from_store, command.document_id):
         return []
     units = _quantities(command.items, least=1)
     return [
@@ -489,7 +490,7 @@ def count(state: InventoryState, command: Count, now: float) -> list[InventoryEv
     ``Refused``: ``wrong-quantity``, ``count-in-future``, ``count-too-old`` (movements since are no
     longer all remembered: count again), ``unknown-sku`` is no reason: a count lists the SKU.
     """
-    if state.has_seen(f"count {command.document_id}"):
+    if state.has_seen(Deed.COUNT, command.document_id):
         return []
     _document(command.document_id)
     if not 0 <= command.counted <= QUANTITY_MAX:
@@ -514,7 +515,7 @@ def count(state: InventoryState, command: Count, now: float) -> list[InventoryEv
 def mark_damaged(state: InventoryState, command: MarkDamaged, now: float) -> list[InventoryEvent]:
     """Units become damaged, or are mended. Raises ``Refused``: ``unknown-sku``,
     ``wrong-quantity`` (0, more than is there, more mended than damaged)."""
-    if state.has_seen(f"damage {command.document_id}"):
+    if state.has_seen(Deed.DAMAGE, command.document_id):
         return []
     _document(command.document_id)
     cell = _known(state, command.sku)
@@ -629,7 +630,7 @@ def allot(state: InventoryState, command: Allot) -> list[InventoryEvent]:
 def set_aside(state: InventoryState, command: SetAside, now: float) -> list[InventoryEvent]:
     """Take a campaign's quota out of the pool. Raises ``Refused``: ``unknown-sku``,
     ``short-stock`` (what may be oversold is not stock), ``wrong-quantity``."""
-    if state.has_seen(f"set-aside {command.document_id}"):
+    if state.has_seen(Deed.SET_ASIDE, command.document_id):
         return []
     _document(command.document_id)
     units = _quantities(command.items, least=1)
@@ -644,7 +645,7 @@ def set_aside(state: InventoryState, command: SetAside, now: float) -> list[Inve
 def give_back(state: InventoryState, command: GiveBack, now: float) -> list[InventoryEvent]:
     """A campaign's units return to the pool. Raises ``Refused`` with ``exceeds-quota``,
     ``unknown-sku``, ``wrong-quantity``."""
-    if state.has_seen(f"give-back {command.document_id}"):
+    if state.has_seen(Deed.GIVE_BACK, command.document_id):
         return []
     _document(command.document_id)
     units = _quantities(command.items, least=1)

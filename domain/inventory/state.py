@@ -5,6 +5,7 @@ a few microseconds, and the next expiry is known at once (a heap in the state).
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias, assert_never
 
@@ -41,7 +42,7 @@ from domain.inventory.events import (
 
 __all__ = [
     "MOVES_KEPT_S", "MOVES_MAX", "REMEMBERED_S", "Allotment", "Cell",
-    "InventoryEvent", "InventoryState", "LockRecord", "Move", "evolve", "left_of",
+    "Deed", "InventoryEvent", "InventoryState", "LockRecord", "Move", "evolve", "left_of",
 ]  # fmt: skip
 
 MOVES_MAX = 512
@@ -58,6 +59,25 @@ InventoryEvent: TypeAlias = (
     | Sold | OversellSet | Allotted | ReplenishmentSuggested | AnomalyFound | QuotaSetAside
     | QuotaGivenBack | QuotaSold
 )  # fmt: skip
+
+
+class Deed(StrEnum):
+    """What was done to the stock, as its memory names it. The values are stored: with them and the
+    ids of whoever caused it a deed is recognised when it is asked for again."""
+
+    RELEASED = "released"
+    """Of a fulfilment's lock."""
+    RETURN = "return"
+    SHORT = "short"
+    KEPT = "kept"
+    RECEIVE = "receive"
+    TRANSFER_OUT = "transfer"
+    TRANSFER_IN = "transfer-in"
+    """Of the sending store and the document: two stores may give theirs the same id."""
+    COUNT = "count"
+    DAMAGE = "damage"
+    SET_ASIDE = "set-aside"
+    GIVE_BACK = "give-back"
 
 
 class Move(Struct, array_like=True, gc=False):
@@ -163,13 +183,17 @@ class InventoryState(Struct, array_like=True, gc=False):
         """A deducted fulfilment that is still remembered."""
         return recall(self.sales, fulfilment_id, _SALES)
 
-    def has_seen(self, document: str) -> bool:
-        """Whether a document (see ``rules``) was applied before."""
-        return recall(self.seen, document, _TIMES) is not None
+    def has_seen(self, deed: Deed, *ids: str) -> bool:
+        """Whether this was done before for these ids (see :class:`Deed`)."""
+        return recall(self.seen, _memory_key(deed, ids), _TIMES) is not None
 
 
 _SALES: Decoder[list[LockRecord]] = Decoder(list[LockRecord])
 _TIMES: Decoder[list[float]] = Decoder(list[float])
+
+
+def _memory_key(deed: Deed, ids: tuple[str, ...]) -> str:
+    return " ".join((deed, *ids))
 
 
 def item_key(line_id: str, sku: str) -> str:
@@ -215,21 +239,21 @@ def evolve(state: InventoryState | None, event: InventoryEvent) -> InventoryStat
         case KeptOnShelf():
             _kept_on_shelf(state, event)
         case Received(document_id, items, _, _, at):
-            _see(state, f"receive {document_id}", at)
+            _see(state, at, Deed.RECEIVE, document_id)
             for item in items:
                 _goods_in(_cell(state, item.sku), item.quantity, document_id, at)
-        case TransferredIn(document_id, _, items, _, at):
-            _see(state, f"transfer-in {document_id}", at)
+        case TransferredIn(document_id, from_store, items, _, at):
+            _see(state, at, Deed.TRANSFER_IN, from_store, document_id)
             for item in items:
                 _goods_in(_cell(state, item.sku), item.quantity, document_id, at)
         case TransferredOut(document_id, _, items, _, _, at):
-            _see(state, f"transfer {document_id}", at)
+            _see(state, at, Deed.TRANSFER_OUT, document_id)
             for item in items:
                 _move(_cell(state, item.sku), -item.quantity, document_id, at)
         case Counted():
             _counted(state, event)
         case DamageMarked(document_id, sku, quantity, _, _, at):
-            _see(state, f"damage {document_id}", at)
+            _see(state, at, Deed.DAMAGE, document_id)
             cell = _cell(state, sku)
             cell.damaged += quantity
             _settle(cell, rose=quantity < 0)
@@ -245,11 +269,11 @@ def evolve(state: InventoryState | None, event: InventoryEvent) -> InventoryStat
         case Allotted(sku, channel, quantity):
             _allotted(_cell(state, sku), channel, quantity)
         case QuotaSetAside(document_id, campaign_id, units, _, at):
-            _see(state, f"set-aside {document_id}", at)
+            _see(state, at, Deed.SET_ASIDE, document_id)
             for item in units:
                 _reserve(_cell(state, item.sku), campaign_id, item.quantity)
         case QuotaGivenBack(document_id, campaign_id, units, _, at):
-            _see(state, f"give-back {document_id}", at)
+            _see(state, at, Deed.GIVE_BACK, document_id)
             for item in units:
                 _reserve(_cell(state, item.sku), campaign_id, -item.quantity)
         case QuotaSold():
@@ -294,7 +318,7 @@ def _released(state: InventoryState, event: Released) -> None:
     lock = state.locks.pop(event.fulfilment_id)
     for number, item in enumerate(lock.items):
         _unlock(state.cells[item.sku], lock, number, item.quantity)
-    _see(state, f"released {event.fulfilment_id}", event.at)
+    _see(state, event.at, Deed.RELEASED, event.fulfilment_id)
     _tidy(state)
 
 
@@ -362,7 +386,7 @@ def _taken_from(state: InventoryState, event: ShortCorrected | KeptOnShelf) -> L
 
 
 def _short_corrected(state: InventoryState, event: ShortCorrected) -> None:
-    _see(state, f"short {event.document_id}", event.at)
+    _see(state, event.at, Deed.SHORT, event.document_id)
     record = _taken_from(state, event)
     if record is None:
         return
@@ -378,7 +402,7 @@ def _short_corrected(state: InventoryState, event: ShortCorrected) -> None:
 
 
 def _kept_on_shelf(state: InventoryState, event: KeptOnShelf) -> None:
-    _see(state, f"kept {event.document_id}", event.at)
+    _see(state, event.at, Deed.KEPT, event.document_id)
     record = _taken_from(state, event)
     freed = {item_key(item.line_id, item.sku): item.quantity for item in event.items}
     if event.was_locked:
@@ -446,7 +470,7 @@ def _tidy(state: InventoryState) -> None:
 
 
 def _returned(state: InventoryState, event: Returned) -> None:
-    _see(state, f"return {event.document_id}", event.at)
+    _see(state, event.at, Deed.RETURN, event.document_id)
     sale = _reopened(state, event.fulfilment_id, event.at)
     for item in event.items:
         cell = _cell(state, item.sku)
@@ -460,7 +484,7 @@ def _returned(state: InventoryState, event: Returned) -> None:
 
 def _counted(state: InventoryState, event: Counted) -> None:
     """A correction belongs to the moment of the count, so that later counts do not see it twice."""
-    _see(state, f"count {event.document_id}", event.at)
+    _see(state, event.at, Deed.COUNT, event.document_id)
     cell = _cell(state, event.sku)
     cell.on_hand += event.difference
     if event.as_of > cell.counted_as_of:
@@ -518,5 +542,5 @@ def _cell(state: InventoryState, sku: str) -> Cell:
     return cell
 
 
-def _see(state: InventoryState, document: str, at: float) -> None:
-    remember(state.seen, document, at, at, REMEMBERED_S)
+def _see(state: InventoryState, at: float, deed: Deed, *ids: str) -> None:
+    remember(state.seen, _memory_key(deed, ids), at, at, REMEMBERED_S)

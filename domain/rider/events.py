@@ -26,6 +26,8 @@ class ShiftStarted(Event, tag="rider.shift_started.v1"):
     cash_limit: int
     ends_at: float | None
     at: float
+    currencies: tuple[str, ...] = ()
+    """Those of the zone's stores; empty: not known."""
 
 
 class ShiftClosing(Event, tag="rider.shift_closing.v1"):

@@ -99,6 +99,7 @@ def start_shift(state: State, command: StartShift, now: float) -> list[Event]:
             command.cash_limit,
             command.ends_at,
             now,
+            command.currencies,
         )
     ]
 
@@ -331,8 +332,8 @@ def remit(state: State, command: Remit, now: float) -> list[Event]:
     """Cash handed in; whatever is missing or over is in the document, and the debt is closed.
     Refused with ``unknown-rider`` (never on shift, so nothing was ever owed), ``foreign-resource``,
     ``owed-changed`` when the cashier saw another sum than is owed now (a delivery, or another
-    cashier, came between), ``wrong-amount``, ``nothing-to-remit``, or ``reason-required`` for a
-    difference."""
+    cashier, came between), ``wrong-amount``, ``nothing-to-remit``, ``reason-required`` for a
+    difference, or ``unknown-currency`` (see :func:`_currency_of_cash`)."""
     if command.remittance_id in state.remittances:
         return []
     if not state.last_zone:
@@ -367,11 +368,26 @@ def remit(state: State, command: Remit, now: float) -> list[Event]:
             command.amount,
             difference,
             command.received_by,
-            state.currency,
+            _currency_of_cash(state),
             now,
             command.reason.strip() if difference else "",
         )
     ]
+
+
+def _currency_of_cash(state: State) -> str:
+    """What a rider's cash is counted in: theirs; of one who never carried a parcel, the only
+    currency of the zone's stores. Refused with ``unknown-currency`` where that is not one."""
+    known = (state.currency,) if state.currency else state.zone_currencies
+    if len(known) != 1:
+        raise Refused(
+            "unknown-currency",
+            f"The rider never carried a parcel, and the stores of {state.last_zone} take"
+            f" {' and '.join(known) or 'a currency that is not known'}: nobody can say what this"
+            " cash is. Book it once the rider holds cash, or is on shift where one currency is"
+            " taken.",
+        )
+    return known[0]
 
 
 def _unavailable(state: State, shift: Shift | None, offer: Offer, now: float) -> str:

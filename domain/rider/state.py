@@ -87,6 +87,8 @@ class State(Struct, array_like=True, gc=False):
     remittances: dict[str, tuple[float, str]] = field(default_factory=dict)
     last_zone: str = ""
     """Where the shift is, or was last; empty for somebody who never came on shift."""
+    zone_currencies: tuple[str, ...] = ()
+    """What the stores of ``last_zone`` take, as the shift began; empty: not known."""
 
 
 def born(at: float) -> State:
@@ -110,7 +112,7 @@ def evolve(state: State | None, event: Event) -> State:
         case OfferEnded():
             _end_offer(state, event.offer_id, event.at, event.outcome)
         case Remitted():
-            state.cash = 0
+            state.cash, state.currency = 0, event.currency
             remember(state.remittances, event.remittance_id, event.at, str(event.amount))
         case _:
             _run(state, event)
@@ -159,7 +161,7 @@ def _shift(state: State, event: ShiftStarted | ShiftClosing | ShiftEnded) -> Non
                 event.ends_at,
             )
             state.position, state.moved_at = event.position, event.at
-            state.last_zone = event.dispatch_zone
+            state.last_zone, state.zone_currencies = event.dispatch_zone, event.currencies
         case ShiftClosing():
             shift = state.shift
             if shift is not None:

@@ -41,8 +41,8 @@ ROLES_OF: dict[str, tuple[str, ...]] = {
     # catalogue
     "GET /v1/skus": ("channel", "store", "ops"),
     "POST /v1/skus": ("ops",),
-    "GET /v1/skus/{sku}": ("channel", "store", "ops"),
-    "PUT /v1/skus/{sku}": ("ops",),
+    "GET /v1/skus/{sku:path}": ("channel", "store", "ops"),
+    "PUT /v1/skus/{sku:path}": ("ops",),
     "GET /v1/stores": ("ops",),
     "GET /v1/stores/{store_id}": ("store", "ops"),
     "PUT /v1/stores/{store_id}": ("ops",),
@@ -72,7 +72,7 @@ ROLES_OF: dict[str, tuple[str, ...]] = {
     "POST /v1/stores/{store_id}/tickets/{fulfilment_id}/returned": ("store",),
     "GET /v1/stores/{store_id}/riders": ("store", "ops"),
     "POST /v1/stores/{store_id}/pause": ("store", "ops"),
-    "POST /v1/stores/{store_id}/items/{sku}/pause": ("store", "ops"),
+    "POST /v1/stores/{store_id}/items/{sku:path}/pause": ("store", "ops"),
     "GET /v1/stores/{store_id}/inbox": ("store", "ops"),
     "POST /v1/stores/{store_id}/inbox/acknowledgements": ("store",),
     # riders
@@ -82,8 +82,8 @@ ROLES_OF: dict[str, tuple[str, ...]] = {
     "POST /v1/riders/{rider_id}/shift": ("rider",),
     "POST /v1/riders/{rider_id}/shift/end": ("rider",),
     "PUT /v1/riders/{rider_id}/position": ("rider",),
-    "POST /v1/riders/{rider_id}/offers/{offer_id}/accept": ("rider",),
-    "POST /v1/riders/{rider_id}/offers/{offer_id}/decline": ("rider",),
+    "POST /v1/riders/{rider_id}/offers/{offer_id:path}/accept": ("rider",),
+    "POST /v1/riders/{rider_id}/offers/{offer_id:path}/decline": ("rider",),
     "POST /v1/riders/{rider_id}/parcels/{parcel_id}/arrive-at-store": ("rider",),
     "POST /v1/riders/{rider_id}/parcels/{parcel_id}/pick-up": ("rider",),
     "POST /v1/riders/{rider_id}/parcels/{parcel_id}/arrive-at-customer": ("rider",),
@@ -95,8 +95,8 @@ ROLES_OF: dict[str, tuple[str, ...]] = {
     "GET /v1/anomalies": ("ops",),
     "POST /v1/riders/{rider_id}/parcels/{parcel_id}/unassign": ("ops",),
     "GET /v1/dispatch": ("rider", "ops"),
-    "GET /v1/dispatch/{zone_id}": ("ops",),
-    "POST /v1/dispatch/{zone_id}/parcels/{parcel_id}/reoffer": ("ops",),
+    "GET /v1/dispatch/{zone_id:path}": ("ops",),
+    "POST /v1/dispatch/{zone_id:path}/parcels/{parcel_id}/reoffer": ("ops",),
     # risk
     "POST /v1/queue": ("channel",),
     "POST /v1/risk/challenges/{challenge_id}/answers": ("channel",),
@@ -120,7 +120,7 @@ ROLES_OF: dict[str, tuple[str, ...]] = {
 
 NOT_BOUND_TO_OWNER: frozenset[str] = frozenset({
     "GET /v1/skus",
-    "GET /v1/skus/{sku}",
+    "GET /v1/skus/{sku:path}",
     "GET /v1/availability",
     "GET /v1/dispatch",
     "POST /v1/riders/{rider_id}/remittances",

@@ -10,6 +10,7 @@ from pydantic import Field
 from domain.bounds import DURATION_S_MAX, VOLUME_ML_MAX, WEIGHT_G_MAX
 from domain.catalogue import commands as catalogue
 from domain.catalogue import model
+from domain.catalogue.rules import check_nesting
 from domain.errors import Refused
 from domain.geo import Area, Circle, Polygon
 from domain.waiting.model import SkuQueue
@@ -231,7 +232,7 @@ def _add_skus(routes: APIRouter, desk: Desk) -> None:
         rows, following = page_of(views.skus, after, limit)
         return page_answer([show_sku(row) for row in rows], following)
 
-    @routes.get("/v1/skus/{sku}", responses=answers(models.Sku, examples.SKU, "unknown-sku"))
+    @routes.get("/v1/skus/{sku:path}", responses=answers(models.Sku, examples.SKU, "unknown-sku"))
     async def read_sku(sku: str, caller: Authorised) -> Response:
         """One SKU."""
         found = views.skus.get(sku)
@@ -239,24 +240,27 @@ def _add_skus(routes: APIRouter, desk: Desk) -> None:
             raise Refused("unknown-sku", f"There is no SKU {sku}.", skus=[sku])
         return answer(show_sku(found))
 
-    @routes.put("/v1/skus/{sku}", responses=answers(models.Sku, examples.SKU))
+    @routes.put("/v1/skus/{sku:path}", responses=answers(models.Sku, examples.SKU, "nested-combo"))
     async def put_sku(sku: str, body: SkuBody, caller: Authorised) -> Response:
-        """Create or replace a SKU."""
+        """Create or replace a SKU. A combo neither has a combo as a component nor is one."""
         made = body.as_sku(sku)
+        check_nesting({sku: made}, views.skus)
         await desk.read(f"catalogue/sku:{sku}", catalogue.PutSku(made))
         return answer(show_sku(made))
 
-    @routes.post("/v1/skus", responses=answers(models.Stored, examples.STORED))
+    @routes.post("/v1/skus", responses=answers(models.Stored, examples.STORED, "nested-combo"))
     async def put_skus(body: SkusBody, caller: Authorised, key: Key) -> Response:
-        """Create or replace many. If it fails midway, repeat it with the same key."""
+        """Create or replace many. If it fails midway, repeat it with the same key. Nothing is
+        stored of a list in which a combo would have a combo as a component."""
         room = asyncio.Semaphore(IN_FLIGHT_MAX)
 
-        async def put(one: NamedSkuBody) -> None:
+        async def put(one: model.Sku) -> None:
             async with room:
-                command = catalogue.PutSku(one.as_sku(one.sku))
+                command = catalogue.PutSku(one)
                 await desk.ask(f"catalogue/sku:{one.sku}", command, f"skus:{key}")
 
-        last = {one.sku: one for one in body.skus}
+        last = {one.sku: one.as_sku(one.sku) for one in body.skus}
+        check_nesting(last, views.skus)
         await asyncio.gather(*(put(one) for one in last.values()))
         return answer(models.Stored(len(last)))
 

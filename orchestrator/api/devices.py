@@ -18,12 +18,14 @@ from domain.device.commands import (
 )  # fmt: skip
 from domain.device.state import CodeState
 from domain.errors import Busy, Refused
+from domain.ids import ID_RULE, is_id
 from domain.wire import moment
 from orchestrator import models, sessions
 from orchestrator.api import examples
 from orchestrator.api.desk import Desk, derived_id
 from orchestrator.api.openapi import answers
 from orchestrator.api.plain import Authorised, Body, Key, Name, Text, answer
+from orchestrator.api.visitor import Proxies
 
 __all__ = ["ALPHABET", "CODE_CHARACTERS", "router"]
 
@@ -71,6 +73,7 @@ def router(desk: Desk) -> APIRouter:
 
 def _add_codes(routes: APIRouter, desk: Desk) -> None:
     tries = _Tries()
+    proxies = Proxies(desk.service.settings.trusted_proxies)
 
     @routes.post(
         "/v1/devices/codes",
@@ -86,6 +89,10 @@ def _add_codes(routes: APIRouter, desk: Desk) -> None:
             raise Refused("foreign-resource", "A store pairs its own tablets and nothing else.")
         if body.role == "store" and body.subject not in desk.service.views.stores:
             raise Refused("unknown-store", f"There is no store {body.subject}.")
+        if body.role == "rider" and not is_id(body.subject):
+            message = f"A rider needs an id of {ID_RULE}."
+            errors = [{"field": "subject", "message": message}]
+            raise Refused("invalid-request", message, errors=errors)
         # From the key and a secret: a repeat shows the same code, and nobody can work it out.
         secret = desk.service.settings.pickup_secret.get_secret_value()
         code = "".join(
@@ -94,9 +101,9 @@ def _add_codes(routes: APIRouter, desk: Desk) -> None:
         )
         valid_s = body.valid_s * desk.service.clock.speed
         command = CreateCode(body.role, body.subject, valid_s, caller.name)
-        await desk.ask(_entity(code), command, f"create:{key}")
-        expires_at = moment(time.time() + body.valid_s)
-        return answer(models.PairingCode(code, body.role, body.subject, expires_at), 201)
+        made: Pairing = await desk.ask(_entity(code), command, f"create:{key}")
+        expires_at = moment(_real_time(desk, made.expires_at))
+        return answer(models.PairingCode(code, made.role, made.subject, expires_at), 201)
 
     @routes.post(
         "/v1/devices/pair",
@@ -108,9 +115,10 @@ def _add_codes(routes: APIRouter, desk: Desk) -> None:
     )  # fmt: skip
     async def pair(request: Request, body: PairBody, key: Key) -> Response:
         """Take a code; the answer sets the session's cookie. Repeat with the same key."""
-        address = request.client.host if request.client else ""
+        headers = dict(request.scope["headers"])
+        address = proxies.address(request.scope, headers)
         tries.check(address)
-        await desk.gate.limit("pair", request.scope, dict(request.scope["headers"]))
+        await desk.gate.limit("pair", request.scope, headers)
         roles = (body.role,) if body.role else sessions.ROLES_WITH_PAGES
         speed = desk.service.clock.speed
         session_s = tuple((role, sessions.LIFETIME_S[role] * speed) for role in roles)
@@ -118,8 +126,9 @@ def _add_codes(routes: APIRouter, desk: Desk) -> None:
         entity = _entity(_normal(body.code))
         try:
             pairing: Pairing = await desk.ask(entity, command, f"pair:{key}")
-        except Refused:
-            tries.wrong(address)
+        except Refused as refusal:
+            if refusal.code == "wrong-pairing-code":
+                tries.wrong(address)
             raise
         session_id = entity.partition("/")[2]
         return _identified(desk, request, pairing.role, pairing.subject, session_id)
@@ -210,6 +219,13 @@ def _identified(desk: Desk, request: Request, role: str, subject: str, session_i
     made = answer(models.Identity(role, subject, moment(time.time() + lifetime_s)))
     made.headers["set-cookie"] = sessions.setting(role, token, secure=_secure(request))
     return made
+
+
+def _real_time(desk: Desk, at: float) -> float:
+    """A moment of service time on the clocks on the walls, to the millisecond: the same whenever it
+    is worked out."""
+    clock = desk.service.clock
+    return round(time.time() + (at - clock.now()) / clock.speed, 3)
 
 
 def _by_session(request: Request) -> bool:

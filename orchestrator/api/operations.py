@@ -33,7 +33,7 @@ def router(desk: Desk) -> APIRouter:
         return answer(show_work_zones(desk.service.views.stores.values()))
 
     @routes.get(
-        "/v1/dispatch/{zone_id}", responses=answers(models.Zone, examples.ZONE, "unknown-zone")
+        "/v1/dispatch/{zone_id:path}", responses=answers(models.Zone, examples.ZONE, "unknown-zone")
     )
     async def read_zone(zone_id: str, caller: Authorised) -> Response:
         """Parcels, riders and open offers of a dispatch zone."""
@@ -42,7 +42,7 @@ def router(desk: Desk) -> APIRouter:
         return answer(show_zone(view))
 
     @routes.post(
-        "/v1/dispatch/{zone_id}/parcels/{parcel_id}/reoffer",
+        "/v1/dispatch/{zone_id:path}/parcels/{parcel_id}/reoffer",
         responses=answers(
             models.Done, examples.DONE, "unknown-zone", "unknown-parcel", "wrong-state"
         ),

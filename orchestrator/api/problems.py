@@ -255,6 +255,9 @@ EXPLAINED: dict[str, Explained] = {
         "too-many-lines": ("Too many lines", "Place several orders."),
         "unexpected-answer": ("Unexpected answer", "Report the request id."),
         "units-exceed-line": ("More than the line has", "Name only units that are left."),
+        "unknown-currency": (
+            "Unknown currency", "Book it when the rider is on shift where one currency is taken."
+        ),
         "unknown-status": ("Unknown status", "Use a status of the list."),
         "wrong-model": ("Wrong reorder model", "Check the figures of the model."),
         "wrong-outcome": ("Wrong outcome", "Use an outcome of the list."),

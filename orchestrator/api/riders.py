@@ -30,7 +30,8 @@ from orchestrator.auth import Caller
 __all__ = ["router"]
 
 PARCEL = "/v1/riders/{rider_id}/parcels/{parcel_id}"
-OFFER = "/v1/riders/{rider_id}/offers/{offer_id}"
+OFFER = "/v1/riders/{rider_id}/offers/{offer_id:path}"
+"""A path: an older dispatch zone's id may hold slashes, and its offers are called by it."""
 
 
 class ShiftBody(Body):
@@ -227,7 +228,7 @@ def _add_door(routes: APIRouter, desk: Desk) -> None:
         status_code=201,
         responses=answers(
             models.RiderCash, examples.RIDER_CASH, "owed-changed", "nothing-to-remit",
-            "reason-required", "unknown-rider", "foreign-resource",
+            "reason-required", "unknown-currency", "unknown-rider", "foreign-resource",
             status=201, description="Recorded.",
         ),
     )  # fmt: skip

@@ -302,7 +302,7 @@ def _add_pauses(routes: APIRouter, desk: Desk) -> None:
         return answer(models.Paused(store_id, None, body.paused, body.until))
 
     @routes.post(
-        "/v1/stores/{store_id}/items/{sku}/pause",
+        "/v1/stores/{store_id}/items/{sku:path}/pause",
         responses=answers(models.Paused, examples.ITEM_PAUSED),
     )
     async def pause_item(

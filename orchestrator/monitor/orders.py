@@ -455,7 +455,7 @@ def _resolve(order_id: str, payment_id: str) -> Remedy:
 
 
 def _reoffer(zone_id: str, parcel_id: str) -> Remedy:
-    path = f"/v1/dispatch/{zone_id}/parcels/{parcel_id}/reoffer"
+    path = f"/v1/dispatch/{quote(zone_id, safe='')}/parcels/{parcel_id}/reoffer"
     return Remedy("re-offer", "POST", path, {"why": None})
 
 

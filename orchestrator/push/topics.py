@@ -18,6 +18,7 @@ from msgspec import Raw
 from actors.engine.ports import Runtime
 from domain import order, rider
 from domain.errors import DoorstepError, Refused
+from domain.geo import Position
 from orchestrator.api.show import show_order
 from orchestrator.push.connection import Connection, Receive, Send
 from orchestrator.push.document import time_text, without_absent
@@ -206,10 +207,9 @@ class OrderTopics:
         self._positions.clear()
 
     def load(self, kind: str, entity: str, state: Any) -> None:
-        """Remember where riders are."""
-        position = getattr(state, "position", None)
-        if kind == "rider" and position is not None:
-            self._positions[entity] = {"lat": position.lat, "lon": position.lon}
+        """Remember where riders on shift are."""
+        if kind == "rider" and state.shift is not None and state.position is not None:
+            self._positions[entity] = _whereabouts(entity, state.position, state.moved_at)
 
     def loaded(self) -> None:
         """Ask every watched order anew."""
@@ -222,13 +222,7 @@ class OrderTopics:
             if entity in self._topics:
                 self._changed(entity)
         elif isinstance(event, rider.Moved | rider.ShiftStarted):
-            value = {
-                "rider_id": entity,
-                "lat": event.position.lat,
-                "lon": event.position.lon,
-                "at": time_text(event.at),
-            }
-            self._positions[entity] = value
+            value = self._positions[entity] = _whereabouts(entity, event.position, event.at)
             for order_id in self._carriers.get(entity, ()):
                 self._topics[order_id].publish_latest(f"rider:{entity}", value)
         elif isinstance(event, rider.ShiftEnded):
@@ -289,3 +283,8 @@ class OrderTopics:
         for rider_id in new:
             self._carriers.setdefault(rider_id, {})[order_id] = None
         return new
+
+
+def _whereabouts(rider_id: str, position: Position, at: float) -> dict[str, Any]:
+    """The data of a ``latest`` frame: where a rider was at ``at``."""
+    return {"rider_id": rider_id, "lat": position.lat, "lon": position.lon, "at": time_text(at)}

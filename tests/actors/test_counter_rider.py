@@ -452,6 +452,25 @@ def test_nobody_takes_cash_of_a_rider_who_was_never_on_shift() -> None:
     assert code_of(world, rider.Remit("m1", 100, "till-3", "found it")) == "unknown-rider"
 
 
+def test_cash_of_a_rider_who_never_carried_a_parcel_is_in_the_zones_only_currency() -> None:
+    world = on_shift(currencies=("EUR",))
+    assert world.do(R, rider.Remit("m1", 100, "till-3", "found it")).currency == "EUR"
+    world.do(R, rider.EndShift())
+    world.do(R, rider.Remit("m2", 50, "till-3", "found it"))
+    assert [one.currency for one in world.happened(R, rider.Remitted)] == ["EUR", "EUR"]
+
+
+@pytest.mark.parametrize("currencies", [(), ("CHF", "EUR")])
+def test_cash_that_may_be_of_any_currency_is_not_booked(currencies: tuple[str, ...]) -> None:
+    world = on_shift(currencies=currencies)
+    found = rider.Remit("m1", 100, "till-3", "found it")
+    assert code_of(world, found) == "unknown-currency"
+    assert not world.happened(R, rider.Remitted)
+    world.do(R, rider.EndShift())
+    world.do(R, shift(currencies=("CHF",)))
+    assert world.do(R, found).currency == "CHF"
+
+
 def test_nothing_comes_of_remitting_nothing() -> None:
     assert code_of(on_shift(), rider.Remit("m1", 0, "till-3")) == "nothing-to-remit"
     assert code_of(on_shift(), rider.Remit("m1", -5, "till-3")) == "wrong-amount"

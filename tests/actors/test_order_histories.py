@@ -11,6 +11,7 @@ from actors.order import KIND
 from domain import order
 from domain.errors import DoorstepError, Refused
 from domain.inventory.commands import CorrectShort, Lock, LockItem
+from domain.inventory.state import Deed
 from domain.notice import Notify
 from domain.order.money import cash_due
 from domain.order.state import FINAL_PARTS, FINAL_STATES, Part, lines_of, units_due
@@ -208,7 +209,7 @@ class History:
         missing = 0
         for command in {each.document_id: each for each in world.sends_of(CorrectShort)}.values():
             if any(
-                world.states[f"inventory/{name}"].has_seen(f"short {command.document_id}")
+                world.states[f"inventory/{name}"].has_seen(Deed.SHORT, command.document_id)
                 for name in STOCK
             ):
                 missing += sum(item.quantity for item in command.items)

@@ -18,7 +18,7 @@ from adapters.ledger.books import SqlBooks
 from adapters.ledger.engine import open_engine
 from adapters.ledger.migrations import config_for, migrate
 from adapters.ledger.projector import Projector
-from adapters.ledger.reconciliation import reconcile
+from adapters.ledger.reconciliation import TRANSFER_UNDER_WAY_S, reconcile
 from domain import inventory, order, rider
 from domain.errors import Refused, Unavailable
 from orchestrator.ports import Books, Page
@@ -404,6 +404,51 @@ async def test_goods_sold_for_an_order_that_was_not_delivered_are_a_difference(d
             "check": "final orders hold no stock", "fulfilment_id": "o1-1", "expected": 0,
             "found": 3, "locked": 0,
         }
+    ]  # fmt: skip
+
+
+async def test_goods_that_left_a_store_and_reached_no_other_are_a_difference(desk: Desk) -> None:
+    ten = (inventory.StockItem("tea", 10),)
+    for store_id, fact in (
+        ("s-1", inventory.TransferredOut("t", "s-3", ten, "ops")),
+        ("s-2", inventory.TransferredOut("t", "s-3", ten, "ops")),
+        ("s-3", inventory.TransferredIn("t", "s-1", ten)),
+    ):
+        desk.feed.put(SHARDS[2], store_id, fact, at=1000.0)
+    await desk.project()
+    assert (await desk.books.reconciliation())["differences"] == []  # the second is under way
+    later = 1001.0 + TRANSFER_UNDER_WAY_S
+    desk.feed.put(SHARDS[2], "s-1", inventory.Received("d", ten, "erp"), at=later)
+    await desk.project()
+    assert (await desk.books.reconciliation())["differences"] == [
+        {
+            "check": "transfers arrive as they left", "document_id": "t", "store_id": "s-2",
+            "to_store": "s-3", "sku": "tea", "expected": 10, "found": 0,
+        }
+    ]  # fmt: skip
+    desk.feed.put(SHARDS[2], "s-3", inventory.TransferredIn("t", "s-2", ten), at=later)
+    await desk.project()
+    assert (await desk.books.reconciliation())["balanced"]
+
+
+async def test_goods_that_arrive_as_others_than_left_are_a_difference_at_once(desk: Desk) -> None:
+    tea, cup = inventory.StockItem("tea", 10), inventory.StockItem("cup", 2)
+    out = inventory.TransferredOut("t", "s-3", (tea, cup), "ops")
+    desk.feed.put(SHARDS[2], "s-1", out)
+    desk.feed.put(SHARDS[2], "s-3", inventory.TransferredIn("t", "s-1", (tea,)))
+    await desk.project()
+    (difference,) = (await desk.books.reconciliation())["differences"]
+    assert (difference["sku"], difference["expected"], difference["found"]) == ("cup", 2, 0)
+
+
+async def test_money_of_no_currency_is_a_difference(desk: Desk) -> None:
+    await desk.project(
+        facts=[("rider", "r-1", rider.Remitted("m", 0, 100, 100, "clerk", "", 9.0, "found"))]
+    )
+    differences = (await desk.books.reconciliation())["differences"]
+    found = [one for one in differences if one["check"] == "every posting has a currency"]
+    assert sorted((one["account"], one["found"]) for one in found) == [
+        ("cash_difference:r-1", -100), ("cash_in_hand", 100),
     ]  # fmt: skip
 
 

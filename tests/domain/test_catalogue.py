@@ -30,6 +30,7 @@ from domain.catalogue import (
     Zone,
     explode,
 )
+from domain.catalogue.rules import check_nesting
 from domain.catalogue.state import CatalogueState
 from domain.errors import Refused
 from domain.geo import Circle, Polygon, Position
@@ -202,3 +203,65 @@ def test_a_combo_explodes_into_its_components_and_others_into_themselves() -> No
                                             Component("milk", 1)))  # fmt: skip
     assert explode(box) == (("milk", 3), ("tea", 1))
     assert explode(MILK) == (("milk", 1),)
+
+
+ODD_IDS = ["a/b", "a?b", "a#b", "a%62", ".", "..", " a", "a ", "a\tb", "a\0b", "a\x7fb"]
+
+
+@pytest.mark.parametrize("odd", ODD_IDS)
+def test_an_id_that_no_path_can_carry_is_refused(odd: str) -> None:
+    for entity, command in (
+        (f"sku:{odd}", PutSku(changed(MILK, sku=odd))),
+        (f"store:{odd}", PutStore(changed(SHOP, store_id=odd))),
+        ("store:s-1", PutStore(changed(SHOP, dispatch_zone=odd))),
+        (f"channel:{odd}", PutChannel(changed(APP, channel=odd))),
+    ):
+        with pytest.raises(Refused, match=r"/ \? # %") as refusal:
+            decide(entity, command)
+        assert refusal.value.code.startswith("invalid-")
+
+
+def test_what_has_an_odd_id_already_may_still_be_changed() -> None:
+    odd = changed(MILK, sku="a/b")
+    known = CatalogueState(sku=odd)
+    assert decide("sku:a/b", PutSku(changed(odd, price=1)), known).events
+    shop = changed(SHOP, dispatch_zone="muc/nord")
+    assert decide(
+        "store:s-1", PutStore(changed(shop, name="New")), CatalogueState(store=shop)
+    ).events
+    moved = changed(shop, dispatch_zone="muc/west")
+    with pytest.raises(Refused, match="dispatch zone"):
+        decide("store:s-1", PutStore(moved), CatalogueState(store=shop))
+    box = Sku("box", "Box", 500, components=(Component("a/b", 2),))
+    assert decide("sku:box", PutSku(box)).events
+
+
+def combo(sku: str, *parts: str) -> Sku:
+    return Sku(sku, sku, 1, components=tuple(Component(part, 1) for part in parts))
+
+
+def by_id(*skus: Sku) -> dict[str, Sku]:
+    return {sku.sku: sku for sku in skus}
+
+
+@pytest.mark.parametrize(
+    ("put", "known", "pair"),
+    [
+        ([combo("crate", "box")], [combo("box", "milk"), MILK], ["crate", "box"]),
+        ([combo("crate", "box"), combo("box", "milk")], [], ["crate", "box"]),
+        ([combo("milk", "drop")], [combo("box", "milk"), MILK], ["box", "milk"]),
+        ([combo("a", "b"), combo("b", "a")], [], ["a", "b"]),
+        ([combo("b", "a")], [combo("a", "b")], ["b", "a"]),
+    ],
+)
+def test_combos_do_not_nest(put: list[Sku], known: list[Sku], pair: list[str]) -> None:
+    with pytest.raises(Refused) as refusal:
+        check_nesting(by_id(*put), by_id(*known))
+    assert (refusal.value.code, refusal.value.extra["skus"]) == ("nested-combo", pair)
+
+
+def test_a_circle_of_combos_is_opened_by_making_one_of_them_plain() -> None:
+    circle = by_id(combo("a", "b"), combo("b", "a"))
+    check_nesting(by_id(Sku("a", "a", 1)), circle)
+    check_nesting(by_id(combo("b", "a")), {**circle, "a": Sku("a", "a", 1)})
+    check_nesting(by_id(combo("box", "milk", "unknown")), by_id(MILK, combo("box", "milk")))

@@ -15,7 +15,7 @@ from domain.errors import Problem, Refused
 from domain.inventory.commands import LockItem, ReturnItem, StockItem
 from domain.inventory.events import AnomalyFound, LockConfirmed, Released, ReplenishmentSuggested
 from domain.inventory.rules import ASK_AGAIN_S, ASK_GRACE_S, ASKED_MAX, reorder_point
-from domain.inventory.state import MOVES_KEPT_S, MOVES_MAX, REMEMBERED_S, InventoryState
+from domain.inventory.state import MOVES_KEPT_S, MOVES_MAX, REMEMBERED_S, Deed, InventoryState
 from domain.inventory.views import Accepted, CellView, StockView
 from domain.notice import Notify
 from domain.order.commands import ConfirmLock
@@ -421,6 +421,23 @@ def test_a_transfer_leaves_once_and_owes_the_arrival_to_the_other_store() -> Non
     assert store.refused(inventory.Transfer("t3", "s-1", (StockItem("milk", 1),))).code == (
         "same-store"
     )
+
+
+def test_two_stores_may_give_their_transfers_to_a_third_the_same_document_id() -> None:
+    receiver = Store()
+    for sender in ("s-1", "s-2", "s-1", "s-2"):
+        receiver.do(inventory.TransferIn("t1", sender, (StockItem("milk", 10),)))
+    assert receiver.cell().on_hand == 20
+
+
+def test_deeds_are_remembered_by_the_names_they_were_always_stored_with() -> None:
+    assert [deed.value for deed in Deed] == [
+        "released", "return", "short", "kept", "receive", "transfer", "transfer-in", "count",
+        "damage", "set-aside", "give-back",
+    ]  # fmt: skip
+    store = stocked()
+    assert store.state is not None
+    assert list(store.state.seen.recent) == ["receive first"]
 
 
 def test_a_count_keeps_what_moved_after_it() -> None:

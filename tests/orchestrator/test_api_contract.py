@@ -96,7 +96,10 @@ async def test_a_route_refuses_a_missing_a_damaged_and_a_wrong_roles_token(route
     assert (len(WORLD.runtime.asked), len(WORLD.runtime.told)) == before
 
 
-@pytest.mark.parametrize("route", sorted(set(guarded()) - NOT_BOUND_TO_OWNER))
+@pytest.mark.parametrize(
+    "route",
+    sorted(set(guarded()) - {route.replace(":path}", "}") for route in NOT_BOUND_TO_OWNER}),
+)
 async def test_a_store_or_rider_is_refused_what_is_anothers(route: str) -> None:
     before = len(WORLD.runtime.asked), len(WORLD.runtime.told)
     for role in {"store", "rider"} & set(roles_of(route)):

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from domain.catalogue import commands as catalogue
 from domain.catalogue.model import ChannelPolicy, CodRule, Component, Freight, Sku, Zone
@@ -357,6 +358,44 @@ async def test_a_sku_is_put_whole_and_shown_as_put() -> None:
     assert put.json()["components"] == [{"sku": "MILK", "quantity": 2}]
     await world.call("PUT", "/v1/skus/KIT", "ops", json=body)
     assert world.runtime.asked[1].command_id != asked.command_id
+
+
+@pytest.mark.parametrize("one", [True, False])
+async def test_a_combo_of_a_combo_is_refused_before_anything_is_stored(one: bool) -> None:
+    world = ApiWorld()
+    box = Sku("BOX", "Box", 1, components=(Component("MILK", 2),))
+    world.views.skus["BOX"] = box
+    crate = {"name": "Crate", "price": 5, "components": [{"sku": "BOX", "quantity": 2}]}
+    if one:
+        answer = await world.call("PUT", "/v1/skus/CRATE", "ops", json=crate)
+    else:
+        body = {"skus": [{"sku": "TEA", "name": "Tea", "price": 1}, {"sku": "CRATE", **crate}]}
+        answer = await world.call("POST", "/v1/skus", "ops", key="k", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "nested-combo")
+    assert not world.runtime.asked
+
+
+async def test_what_an_old_id_with_a_slash_names_is_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = ApiWorld()
+    for at, sku in (("a/b", "a/b"), ("a%2Fb", "a/b")):
+        world.views.skus[sku] = Sku(sku, "Odd", 1)
+        assert (await world.call("GET", f"/v1/skus/{at}", "ops")).json()["sku"] == sku
+    zone = "muc/nord"
+    world.views.stores["s-1"] = replace(world.views.stores["s-1"], dispatch_zone=zone)
+    for path, role, command in (
+        ("/v1/riders/r-1/offers/muc%2Fnord-3/accept", "rider", rider.AcceptOffer(f"{zone}-3")),
+        ("/v1/riders/r-1/offers/muc/nord-3/decline", "rider", rider.DeclineOffer(f"{zone}-3", "")),
+        ("/v1/dispatch/muc%2Fnord/parcels/p/reoffer", "ops",
+         dispatch.ReofferParcel("p", "ops:ana", "far")),
+        ("/v1/stores/s-1/items/a%2Fb/pause", "store", store.PauseItem("a/b", True, None)),
+    ):  # fmt: skip
+        body = {"paused": True} if "items" in path else {"why": "far"}
+        assert (await sent(world, "POST", path, role, body))[1] == command
+    world.runtime.asked.clear()
+    await world.call("GET", "/v1/dispatch/muc%2Fnord", "ops")
+    assert [one.to for one in world.runtime.asked] == [f"dispatch/{zone}"]
 
 
 async def test_many_skus_are_put_each_once_and_a_failure_is_told() -> None:

@@ -1,5 +1,7 @@
 """Pairing and browser sessions, over the real engine in process."""
 
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from orchestrator import sessions
 from orchestrator.api import snapshot
 from orchestrator.api.devices import WRONG_TRIES_MAX
 from tests.fakes.api_world import ApiWorld
+from tests.fakes.manual_clock import ManualClock
 
 STORE = {"doorstep-requested-with": "store"}
 
@@ -123,6 +126,14 @@ async def test_a_store_pairs_its_own_tablets_and_nothing_else(world: ApiWorld) -
     assert unknown.json()["code"] == "unknown-store"
 
 
+async def test_no_phone_is_paired_for_a_rider_whom_no_path_could_name(world: ApiWorld) -> None:
+    for odd in ("r/1", "r 1", "r#1", ".."):
+        body = {"role": "rider", "subject": odd}
+        answer = await world.call("POST", "/v1/devices/codes", "ops", key=odd, json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "subject")
+    assert not world.runtime.asked
+
+
 async def test_guessing_codes_is_slowed_down(world: ApiWorld) -> None:
     code = await code_of(world)
     for turn in range(WRONG_TRIES_MAX):
@@ -131,6 +142,51 @@ async def test_guessing_codes_is_slowed_down(world: ApiWorld) -> None:
     refused = await pair(world, code, key="right")
     assert (refused.status_code, refused.json()["code"]) == (429, "too-many-tries")
     assert len(world.runtime.asked) == asked
+
+
+async def test_wrong_codes_behind_a_proxy_count_against_whoever_types_them() -> None:
+    world = ApiWorld(trusted_proxies="127.0.0.1")
+    Codes(world)
+    code = await code_of(world)
+
+    async def typed(what: str, key: str, at: str) -> httpx.Response:
+        headers = {"x-forwarded-for": at}
+        body = {"code": what}
+        return await world.call("POST", "/v1/devices/pair", key=key, json=body, headers=headers)
+
+    for turn in range(WRONG_TRIES_MAX):
+        assert (await typed("ZZZZZZZZ", f"guess-{turn}", "203.0.113.7")).status_code == 403
+    assert (await typed(code, "guesser", "203.0.113.7")).json()["code"] == "too-many-tries"
+    assert (await typed(code, "honest", "203.0.113.8")).status_code == 200
+
+
+async def test_a_right_code_typed_into_a_wrong_page_is_no_guess(world: ApiWorld) -> None:
+    code = await code_of(world, "rider", "r-1")
+    for turn in range(WRONG_TRIES_MAX):
+        wrong = await pair(world, code, key=f"tablet-{turn}", role="store")
+        assert wrong.json()["code"] == "wrong-role"
+    assert (await pair(world, code, key="phone", role="rider")).status_code == 200
+
+
+@pytest.mark.parametrize("speed", [1.0, 50.0])
+async def test_a_code_asked_for_again_lasts_no_longer_than_it_did(
+    speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ApiWorld()
+    Codes(world)
+    world.clock = world.service.clock = ManualClock(speed=speed)
+    real = SimpleNamespace(time=lambda: 5_000.0 + world.clock.now() / speed)
+    monkeypatch.setattr("orchestrator.api.devices.time", real)
+
+    async def promised() -> str:
+        body = {"role": "store", "subject": "s-1", "valid_s": 600}
+        answer = await world.call("POST", "/v1/devices/codes", "ops", key="give", json=body)
+        return str(answer.json()["expires_at"])
+
+    first = await promised()
+    world.clock.advance(100.0 * speed)
+    assert await promised() == first
+    assert datetime.fromisoformat(first).timestamp() == real.time() + 500.0
 
 
 async def test_a_session_without_its_header_is_no_session(world: ApiWorld) -> None:
@@ -234,6 +290,14 @@ def test_a_socket_takes_the_session_from_a_page_of_this_service_alone() -> None:
             sessions.socket_token("", scope, ("store",))
     with pytest.raises(Refused, match="token-missing"):
         sessions.socket_token("", own, ("rider",))
+
+
+@pytest.mark.parametrize(
+    "beside", ['a={"x": 1}; ', "a b; ", "=; ", "notdoorstep_store=x; doorstep_stores=y; ", ";; é; "]
+)
+def test_a_session_is_found_whatever_cookies_others_have_set(beside: str) -> None:
+    scope = handshake(cookie=f"{beside}doorstep_store=abc; z=1", host="shop", origin="http://shop")
+    assert sessions.socket_token("", scope, ("store",)) == "abc"
 
 
 def test_the_openapi_file_is_what_the_service_says() -> None:

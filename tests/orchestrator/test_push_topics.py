@@ -1,16 +1,24 @@
 """Merge patches, the outbox's two kinds of frames, and topics for slow readers."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from domain import order, rider
+from domain.geo import Position
+from domain.rider.state import evolve
 from orchestrator.push.document import time_text, without_absent
 from orchestrator.push.outbox import Outbox, WireFrame
 from orchestrator.push.patch import apply_patch, patch_between
 from orchestrator.push.protocol import TopicSession
-from orchestrator.push.topics import Topic
+from orchestrator.push.topics import OrderTopics, Topic
+from tests.fakes.api_world import ORDER_VIEW
+from tests.fakes.fake_runtime import FakeRuntime
 
 SCALARS = st.booleans() | st.integers(-3, 3) | st.floats(0, 2) | st.text("ab", max_size=2)
 KEYS = st.text("xyz", min_size=1, max_size=2)
@@ -133,3 +141,32 @@ def test_who_left_hears_nothing_more() -> None:
     topic.catch_up(session)
     assert taken(session.outbox) == []
     assert not topic.watched
+
+
+async def test_a_riders_place_has_one_shape_wherever_it_was_learnt() -> None:
+    shift = rider.ShiftStarted("north", "bike", Position(52.0, 5.0), 3, 50_000, None, 1e9)
+    on_the_way = replace(
+        ORDER_VIEW, fulfilments=(replace(ORDER_VIEW.fulfilments[0], state="picked_up",
+                                         rider_id="r-1"),),
+    )  # fmt: skip
+
+    async def pushed(learn: Callable[[OrderTopics], None]) -> list[Any]:
+        runtime = FakeRuntime()
+        runtime.replies[order.Get] = ORDER_VIEW
+        topics = OrderTopics(runtime)
+        learn(topics)
+        session = watcher(await topics.topic(ORDER_VIEW.order_id))
+        runtime.replies[order.Get] = on_the_way
+        await asyncio.gather(*topics._tasks)
+        return [json.loads(text) for text in taken(session.outbox) if '"latest"' in text]
+
+    followed = await pushed(lambda topics: topics.apply("rider", "r-1", shift, 1e9))
+    loaded = await pushed(lambda topics: topics.load("rider", "r-1", evolve(None, shift)))
+    assert loaded == followed == [
+        {
+            "frame": "latest", "key": "rider:r-1",
+            "data": {"rider_id": "r-1", "lat": 52.0, "lon": 5.0, "at": time_text(1e9)},
+        }
+    ]  # fmt: skip
+    home = evolve(evolve(None, shift), rider.ShiftEnded(1e9))
+    assert await pushed(lambda topics: topics.load("rider", "r-1", home)) == []

@@ -184,8 +184,9 @@ class Auditor:
         self._offered: dict[str, str] = {}
         self._delivered: dict[str, tuple[str, int]] = {}
         self._documents: set[tuple[str, str]] = set()
-        self._transfers_out: dict[str, tuple[str, str, Any]] = {}
-        self._transfers_in: dict[str, tuple[str, str, Any]] = {}
+        self._transfers_out: dict[tuple[str, str], tuple[str, Any]] = {}
+        """(Sending store, document) -> receiving store and items."""
+        self._transfers_in: dict[tuple[str, str], tuple[str, Any]] = {}
         self._collect_by: dict[tuple[str, str], float] = {}
         self._overdue: set[str] = set()
         """Fulfilments that a store said nobody collected."""
@@ -303,16 +304,18 @@ class Auditor:
     def _stock(self, store_id: str, event: Any) -> None:
         match event:
             case goods.Received() | goods.TransferredIn() | goods.TransferredOut():
-                self._document(store_id, f"{type(event).__name__} {event.document_id}")
+                sender, name = store_id, event.document_id
+                if isinstance(event, goods.TransferredIn):
+                    sender = event.from_store
+                    name = f"{sender} {name}"
+                self._document(store_id, f"{type(event).__name__} {name}")
                 sign = -1 if isinstance(event, goods.TransferredOut) else 1
                 for item in event.items:
                     self._in(store_id, item.sku, sign * item.quantity)
                 if isinstance(event, goods.TransferredOut):
-                    self._transfers_out[event.document_id] = (store_id, event.to_store, event.items)
+                    self._transfers_out[sender, event.document_id] = event.to_store, event.items
                 if isinstance(event, goods.TransferredIn):
-                    self._transfers_in[event.document_id] = (
-                        event.from_store, store_id, event.items,
-                    )  # fmt: skip
+                    self._transfers_in[sender, event.document_id] = store_id, event.items
             case goods.Counted():
                 self._document(store_id, f"count {event.document_id}")
                 self._in(store_id, event.sku, event.difference)
