@@ -6,6 +6,9 @@ from domain.catalogue.state import CatalogueState, evolve
 
 __all__ = ["KIND", "decide"]
 
+ANSWERS_KEPT = 4
+"""Of each entry: a nightly POST of all SKUs leaves an answer at every one, changed or not."""
+
 
 def decide(
     state: CatalogueState | None, command: CatalogueCommand | Wake | Answered, context: Context
@@ -26,4 +29,5 @@ KIND = Kind(
     replies=bool,
     decide=decide,
     evolve=evolve,
+    answers_kept=ANSWERS_KEPT,
 )

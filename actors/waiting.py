@@ -12,7 +12,7 @@ __all__ = ["KIND", "decide"]
 
 
 def decide(state: QueueState | None, command: Join | Wake | Answered, context: Context) -> Decision:
-    """A ``Join`` is answered with its ``Admission``; queueing again stores nothing."""
+    """A ``Join`` is answered with its ``Admission``; queueing again changes nothing."""
     if not isinstance(command, Join):
         return Decision()
     events, admission = join(state, command, context.now)

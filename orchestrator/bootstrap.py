@@ -19,7 +19,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,10 +146,12 @@ class DataFolder:
         self._lock: Any = None
 
     def lock(self) -> None:
-        """Raises ``Refused("data-in-use")`` when another service runs on this folder."""
+        """Raises ``Refused``: ``data-in-use`` when another service runs on this folder,
+        ``data-unusable`` when nothing can be written there."""
         self._make()
-        (self.path / "logs").mkdir(exist_ok=True)
-        self._lock = (self.path / "lock").open("w")
+        with self._usable():
+            (self.path / "logs").mkdir(exist_ok=True)
+            self._lock = (self.path / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -171,23 +174,45 @@ class DataFolder:
 
     def _make(self) -> None:
         """Orders, addresses and money lie here: the owner's alone."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.path.stat().st_mode & 0o077:
-            self.path.chmod(0o700)
+        with self._usable():
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self.path.stat().st_mode & 0o077:
+                self.path.chmod(0o700)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Refused(
+                "data-unusable",
+                f"The data folder {self.path} cannot be used: {error.strerror}. Set DOORSTEP_DATA "
+                "(or --data) to a folder of yours.",
+            ) from error
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a service was ever started on this folder. Makes nothing."""
+        with self._usable():
+            return (self.path / "secrets.json").exists()
 
     def secrets(self) -> dict[str, str]:
-        """Secrets made at the first start, readable by the owner alone."""
+        """Secrets made at the first start, readable by the owner alone. Raises ``Refused`` with
+        ``data-unusable``."""
         file = self.path / "secrets.json"
-        kept = dict(json.loads(file.read_text())) if file.exists() else {}
+        with self._usable():
+            kept = dict(json.loads(file.read_text())) if file.exists() else {}
         missing = [name for name in SECRETS if name not in kept]
         if missing:
             self._make()
             kept |= {name: secrets.token_urlsafe(32) for name in missing}
             # Whole or not at all: a half-written file would be a lost secret.
             new = file.with_suffix(".new")
-            with os.fdopen(os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
-                json.dump(kept, out)
-            new.replace(file)
+            with self._usable():
+                made = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+                with os.fdopen(made, "w") as out:
+                    json.dump(kept, out)
+                new.replace(file)
         return kept
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 console = Console()
 errors = Console(stderr=True)
+
+TOKEN_HOURS_MAX = 87_600
+"""Ten years."""
 
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -160,14 +164,14 @@ def token(
     data: Annotated[Path | None, typer.Option(help="Data folder of the service.")] = None,
 ) -> None:
     """Print a token for the API; one per line for several subjects."""
-    from orchestrator.bootstrap import resolve
-
     if role not in ROLES:
-        errors.print(f"[red]There is no role {role!r}.[/] Give one of: {', '.join(ROLES)}.")
-        raise typer.Exit(2)
-    tokens = tokens_of(resolve(_settings(data=data)))
-    for one in subject or [role]:
-        print(tokens.issue(role, one or role, hours * 3600))
+        raise _wrong(f"There is no role {role!r}.", f"Give one of: {', '.join(ROLES)}.")
+    if not 0 < hours <= TOKEN_HOURS_MAX:
+        raise _wrong(f"{hours} hours are no lifetime.", f"More than 0, up to {TOKEN_HOURS_MAX}.")
+    subjects = [_subject(role, one) for one in subject or [""]]
+    tokens = tokens_of(_of_a_service(data))
+    for one in subjects:
+        print(tokens.issue(role, one, hours * 3600))
 
 
 @app.command()
@@ -179,18 +183,17 @@ def pair(
     data: Annotated[Path | None, typer.Option(help="Data folder of the service.")] = None,
 ) -> None:
     """Print a link that pairs a tablet, a rider's phone or a monitor."""
-    from orchestrator.bootstrap import resolve
     from orchestrator.pairing import PAGE_OF, pairing_link
 
     if role not in PAGE_OF:
-        errors.print(f"[red]There is no page for {role!r}.[/] Give one of: {', '.join(PAGE_OF)}.")
-        raise typer.Exit(2)
-    settings = resolve(_settings(data=data))
+        raise _wrong(f"There is no page for {role!r}.", f"Give one of: {', '.join(PAGE_OF)}.")
+    subject = _subject(role, subject)
+    settings = _of_a_service(data)
     address = url.rstrip("/") or f"http://{settings.host}:{settings.port}"
     ops = tokens_of(settings).issue("ops", "pair", 60.0)
 
     async def show() -> int:
-        print(await pairing_link(address, ops, role, subject or role, minutes * 60))
+        print(await pairing_link(address, ops, role, subject, minutes * 60))
         return 0
 
     _run(show())
@@ -200,7 +203,45 @@ def pair(
 
 
 def _settings(**given: Any) -> Settings:
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_input=False):  # it may be a secret
+            name = "_".join(str(part) for part in one["loc"])
+            errors.print(f"[red]DOORSTEP_{name.upper()}[/]: {one['msg']}.")
+        raise typer.Exit(2) from None
+
+
+def _of_a_service(data: Path | None) -> Settings:
+    """Settings with the secrets of a service that was started once. A token by secrets made here
+    and now would be good for none."""
+    from orchestrator.bootstrap import DataFolder, resolve
+
+    settings = _settings(data=data)
+    if settings.jwt_secret.get_secret_value():
+        return settings
+    try:
+        folder = DataFolder(settings.data)
+        if folder.has_secrets:
+            return resolve(settings)
+    except DoorstepError as error:
+        raise _wrong(f"{error.code}:", error.detail) from None
+    raise _wrong(
+        f"No service was ever started on {folder.path}.",
+        "Give its folder as --data (or DOORSTEP_DATA), or start it first: doorstep serve.",
+    )
+
+
+def _subject(role: str, given: str) -> str:
+    """Operations may stay nameless; whoever else a token is for must be named."""
+    if given or role == "ops":
+        return given or role
+    raise _wrong(f"Which {role}?", f"Give its id as --subject (--role {role} --subject …).")
+
+
+def _wrong(what: str, advice: str) -> typer.Exit:
+    errors.print(f"[red]{what}[/] {advice}")
+    return typer.Exit(2)
 
 
 async def _serve(settings: Settings) -> int:

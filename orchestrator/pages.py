@@ -37,7 +37,7 @@ TYPES = {
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_ANEW = "no-cache"
 GZIP_BYTES_MIN = 512
-_HOST = re.compile(r"^[A-Za-z0-9.\-\[\]:]{1,255}$")
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Doorstep</title>
 <h1>The pages are not built</h1>
 <p>The service runs; its pages were not built when it was installed. Run <code>./run pages</code>
@@ -94,7 +94,7 @@ def _add_file(app: FastAPI, files: "_Files", name: str) -> None:
 def security_headers(page: str, host: str) -> dict[str, str]:
     """What a browser may do with the page. ``host``: as the request names it; sockets to it are
     allowed by name, for browsers to which ``'self'`` means HTTP alone."""
-    sockets = f" ws://{host} wss://{host}" if _HOST.match(host) else ""
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",

@@ -15,7 +15,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DOORSTEP_", env_file=".env", extra="ignore")
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """0: any free one."""
     gateways: int = 1
     """Gateway processes behind the one port."""
     data: Path = Path("data")

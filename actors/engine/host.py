@@ -57,7 +57,8 @@ REST_SLICE = 64
 class Deliver(NamedTuple):
     """A command for an entity. ``handle`` is given back with the reply; None wants none.
 
-    An empty ``command_id`` is never deduplicated (questions and tells: idempotent by themselves).
+    An empty ``command_id`` is never deduplicated (questions and tells: idempotent by themselves);
+    ``digest``, of commands from outside with an id, tells another body under the same id.
     """
 
     entity: str
@@ -472,9 +473,16 @@ class Host:
 
     def _written(self, job: _Job, entity: _Entity | None, decision: Decision) -> _Written:
         """What a decision leads to, before anything is changed by it. Raises what the encoder says
-        of a value that cannot be stored."""
+        of a value that cannot be stored.
+
+        The answer to a command from outside (which has a digest) is stored also where nothing
+        changed: the same key must not do another body later, nor its late repeat undo what others
+        did meanwhile. Commands between entities, and whoever sends no id, are spared that.
+        """
         reply = encode(decision.reply) if job.handles or job.command_id else b""
-        if not (decision.events or decision.sends or job.settles):
+        changes = bool(decision.events or decision.sends)
+        remember = job.command_id if not job.settles and (changes or job.digest) else ""
+        if not (changes or remember or job.settles):
             return _Written(None, b"", reply)
         owed: tuple[Owed, ...] = ()
         if decision.sends:
@@ -485,7 +493,6 @@ class Host:
                     for at, send in enumerate(decision.sends, 1)
                 ]
             )
-        remember = job.command_id if not job.settles and (decision.events or owed) else ""
         entry = Entry(
             job.entity,
             tuple(decision.events),
@@ -791,11 +798,12 @@ class Host:
         entity.touched = self._mono
         self._dirty[entity_id] = None
         self._watch_rest(entity_id, entity)
-        if entity.state is None:
-            return
-        entity.wake = self.kind.wake_at(entity.state)
-        self._schedule(entity_id, entity.wake)
-        finished = self.kind.finished_at(entity.state)
+        if entity.state is None:  # it has nothing but answers: it may leave memory with them
+            finished = self._now
+        else:
+            entity.wake = self.kind.wake_at(entity.state)
+            self._schedule(entity_id, entity.wake)
+            finished = self.kind.finished_at(entity.state)
         if finished != entity.finished:
             entity.finished = finished
             if finished != NEVER:
@@ -951,7 +959,9 @@ class Host:
             if entity.state is not None:
                 yield entity_id, entity.state
         for entity_id, data in self._packed.items():
-            yield entity_id, self._unpack(data).state
+            state = self._unpack(data).state
+            if state is not None:
+                yield entity_id, state
 
 
 def _already_done(command_id: str) -> Problem:

@@ -162,6 +162,6 @@ class Kind:
     """Few entities, each large or busy: they stay objects in memory. Of other kinds, whatever
     nobody touches for a moment is kept as bytes, which saves most of its memory."""
     answers_kept: int = 64
-    """How many answers per entity are kept to answer repeated command ids. Of commands from outside
-    the digest is kept for a day longer: a repeat is then told that it was done, another body under
-    the same id is told apart (see ``Host._faded``)."""
+    """How many answers per entity are kept to answer repeated command ids; of commands from outside
+    also where they changed nothing. Of those the digest is kept for a day longer: a repeat is then
+    told that it was done, another body under the same id is told apart (see ``Host._faded``)."""

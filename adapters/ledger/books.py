@@ -13,7 +13,7 @@ from actors.engine.page import Page
 from actors.engine.ports import Journal, JournalUnavailable, Shard
 from adapters.ledger import tables
 from adapters.ledger.batch import OrderFold
-from adapters.ledger.cursors import PAGE_MAX, pack, page_size, unpack
+from adapters.ledger.cursors import PAGE_MAX, Moment, Number, RowId, Step, pack, page_size, unpack
 from adapters.ledger.documents import plain
 from adapters.ledger.engine import is_away
 from adapters.ledger.reconciliation import reconcile
@@ -27,7 +27,8 @@ _decode_fold = Decoder(OrderFold).decode
 
 class SqlBooks:
     """All raise ``Unavailable`` with code ``ledger-away`` when SQL cannot be reached, and
-    ``Refused`` with ``bad-cursor`` for a cursor they did not make.
+    ``Refused`` with ``bad-cursor`` for a cursor they did not make. Nothing is found by a text with
+    U+0000, which no row can hold (see ``writing``).
 
     ``journal`` and ``shards`` are asked for the heads by :meth:`lag`.
     """
@@ -52,6 +53,9 @@ class SqlBooks:
         limit: int = 100,
     ) -> Page:
         """Last projected views of orders, newest first; filters that are empty are left out."""
+        last = unpack(after, tuple[Moment, RowId])
+        if _in_no_row(state, customer_id, store_id, channel, phone_ending, rider_id):
+            return Page([], None)
         table, size = tables.orders, page_size(limit)
         query = _folded(select(table.c.placed_at, table.c.order_id, tables.order_folds.c.data))
         for column, value in (
@@ -66,7 +70,6 @@ class SqlBooks:
             query = query.where(table.c.order_id.in_(_orders_of("store_id", store_id)))
         if rider_id:
             query = query.where(table.c.order_id.in_(_orders_of("rider_id", rider_id)))
-        last = unpack(after, tuple[float, str])
         if last is not None:
             query = query.where(tuple_(table.c.placed_at, table.c.order_id) < tuple_(*last))
         query = query.order_by(table.c.placed_at.desc(), table.c.order_id.desc())
@@ -81,6 +84,8 @@ class SqlBooks:
 
     async def order(self, order_id: str) -> dict[str, Any] | None:
         """One order's last projected view; None for an order the ledger does not know (yet)."""
+        if _in_no_row(order_id):
+            return None
         folds = tables.order_folds
         query = select(folds.c.data).where(folds.c.order_id == order_id)
         async with self._connection() as connection:
@@ -90,6 +95,8 @@ class SqlBooks:
     async def order_history(self, order_id: str) -> Sequence[dict[str, Any]]:
         """Everything about an order: its events, and every document of money and stock that they
         led to with its postings and stock lines, as ``{at, type, data}``, oldest first."""
+        if _in_no_row(order_id):
+            return []
         events, documents = tables.order_events, tables.documents
         async with self._connection() as connection:
             facts = await connection.execute(
@@ -116,11 +123,13 @@ class SqlBooks:
 
     async def documents(self, *, after: str = "", limit: int = 100, kind: str = "") -> Page:
         """Documents of stock and money with their postings and stock lines, oldest first."""
+        last = unpack(after, tuple[Number])
+        if _in_no_row(kind):
+            return Page([], None)
         table, size = tables.documents, page_size(limit)
         query = select(table).order_by(table.c.number)
         if kind:
             query = query.where(table.c.kind == kind)
-        last = unpack(after, tuple[int])
         if last is not None:
             query = query.where(table.c.number > last[0])
         async with self._connection() as connection:
@@ -131,6 +140,9 @@ class SqlBooks:
     async def postings(self, *, after: str = "", limit: int = 100, account: str = "") -> Page:
         """Postings, oldest first: ``{document_id, number, kind, at, order_id, account, currency,
         amount}``, debit positive."""
+        last = unpack(after, tuple[Number, Step])
+        if _in_no_row(account):
+            return Page([], None)
         legs, papers, size = tables.postings, tables.documents, page_size(limit)
         query = (
             select(
@@ -142,7 +154,6 @@ class SqlBooks:
         )  # fmt: skip
         if account:
             query = query.where(legs.c.account == account)
-        last = unpack(after, tuple[int, int])
         if last is not None:
             query = query.where(tuple_(legs.c.number, legs.c.step) > tuple_(*last))
         async with self._connection() as connection:
@@ -154,6 +165,8 @@ class SqlBooks:
     async def stock(self, store_id: str) -> Sequence[dict[str, Any]]:
         """Per SKU from documents alone: ``{store_id, sku}`` and every measure of
         :data:`adapters.ledger.tables.STOCK_MEASURES`."""
+        if _in_no_row(store_id):
+            return []
         table = tables.stock_balances
         query = select(table).where(table.c.store_id == store_id).order_by(table.c.sku)
         async with self._connection() as connection:
@@ -211,6 +224,10 @@ class SqlBooks:
         with _away():
             async with self._engine.connect() as connection:
                 yield connection
+
+
+def _in_no_row(*texts: str) -> bool:
+    return any("\0" in text for text in texts)
 
 
 def _folded(query: Select[Any]) -> Select[Any]:

@@ -24,6 +24,9 @@ __all__ = ["SandboxProvider", "StatementEntry", "StatementPage"]
 
 CALL_TIMEOUT_REAL_S = 10.0
 ANSWER_BYTES_MAX = 1_048_576
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises at what is not JSON, not UTF-8, not of the type (a ``DecodeError`` too), or
+nested without end."""
 
 Answer = TypeVar("Answer", bound=Struct)
 
@@ -136,7 +139,7 @@ class SandboxProvider:
         check(body, header, self._secrets, now, self._clock_speed)
         try:
             event = msgspec.json.decode(body, type=_EventDocument)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+        except UNREADABLE as problem:
             raise Refused("malformed-webhook", f"Not an event: {problem}.") from None
         return _answer(event.data, event.id, event.occurred_at.timestamp())
 
@@ -229,7 +232,7 @@ def _error(status: int, raw: bytes) -> Refused | Unavailable:
     """Terminal only if the provider itself decided and said why; a proxy's 404 is no refusal."""
     try:
         problem = msgspec.json.decode(raw, type=_ProblemDocument)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         problem = _ProblemDocument()
     if status in (404, 409, 422) and problem.code not in ("", "no-such-route"):
         return Refused(problem.code, problem.detail)
@@ -241,7 +244,7 @@ def _error(status: int, raw: bytes) -> Refused | Unavailable:
 def _decode(raw: bytes, kind: type[Answer]) -> Answer:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except UNREADABLE as problem:
         raise Unavailable(
             "provider-answer-malformed", f"The payment provider's answer is odd: {problem}."
         ) from problem

@@ -372,7 +372,7 @@ async def _body(request: Request, kind: type[Body]) -> Body:
     raw = await _read(request)
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise Trouble(422, "malformed-request", str(problem)) from None
 
 

@@ -82,8 +82,14 @@ class Desk:
         return answer
 
     async def read(self, to: str, command: Command) -> Any:
-        """As :meth:`ask`, for commands that change nothing or may be carried out again."""
-        return await self.ask(to, command, self.unique_id())
+        """As :meth:`ask`, for commands that change nothing or may be carried out again: without an
+        id, so that no answer is kept and what changes nothing stores nothing."""
+        return await self.ask(to, command, "")
+
+    async def change(self, to: str, command: Command) -> Any:
+        """As :meth:`ask`, for a command whose caller sends no key: it is carried out once however
+        often this gateway has to send it, and never known again."""
+        return await self.ask(to, command, self._unique + str(next(self._numbers)))
 
     async def place(self, order_id: str, command: Place, command_id: str) -> OrderView:
         """:meth:`ask` the order to be placed. What this gateway knows is not unknown: a shard that
@@ -156,10 +162,6 @@ class Desk:
                 return True
             await asyncio.sleep(HEARD_PAUSE_S)
         return known()
-
-    def unique_id(self) -> str:
-        """A command id that no other command has."""
-        return self._unique + str(next(self._numbers))
 
     def remember_channel(self, order_id: str, channel: str) -> None:
         """An order's channel never changes: knowing it saves a question before later commands."""

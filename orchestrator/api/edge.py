@@ -16,6 +16,7 @@ from structlog.contextvars import bind_contextvars
 from domain.errors import DoorstepError
 from orchestrator import metrics
 from orchestrator.api.problems import INTERNAL
+from orchestrator.api.texts import check_address, check_body, check_utf8
 from orchestrator.api.wire import (
     Answer,
     HotRoute,
@@ -98,10 +99,13 @@ class Edge:
             await send(message)
 
         try:
+            check_address(scope)
             if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
                 body = await read_body(receive, headers, self._body_bytes_max)
                 if body and scope["path"].startswith("/v1/"):
                     require_json(headers)
+                    check_utf8(body)
+                    check_body(body)
                 receive = replay(body, receive)
             await self.fastapi(scope, receive, send_on)
         except DoorstepError as error:

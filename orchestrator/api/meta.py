@@ -151,7 +151,7 @@ def _probe(service: Service, kind: str) -> Callable[[], Awaitable[None]]:
     async def ask() -> None:
         try:
             await service.runtime.ask(
-                f"{kind}/{PROBED}", PROBES[kind], command_id="readyz", timeout_s=PROBE_TIMEOUT_S
+                f"{kind}/{PROBED}", PROBES[kind], command_id="", timeout_s=PROBE_TIMEOUT_S
             )
         except Refused:
             return

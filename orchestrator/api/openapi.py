@@ -162,6 +162,7 @@ _documents: dict[type[Struct], None] = {ProblemDocument: None, InvalidRequest: N
 def _add_components(made: dict[str, Any]) -> None:
     _, components = msgspec.json.schema_components(list(_documents), ref_template=REF)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    _as_ecma(components)
     schemas.update(components)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -173,6 +174,20 @@ def _add_components(made: dict[str, Any]) -> None:
             "description": "HS256 with `role` (channel, store, rider, ops), `sub`, `iat`, `exp`.",
         }
     }
+
+
+def _as_ecma(schema: Any) -> None:
+    """Patterns as JSON Schema wants them: ECMAScript has no ``\\A`` and ``\\Z``, and its ``^`` and
+    ``$`` mean just that (see ``plain.whole``)."""
+    if isinstance(schema, list):
+        for part in schema:
+            _as_ecma(part)
+    elif isinstance(schema, dict):
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str) and pattern.startswith(r"\A") and pattern.endswith(r"\Z"):
+            schema["pattern"] = f"^{pattern[2:-2]}$"
+        for part in schema.values():
+            _as_ecma(part)
 
 
 def _complete(operation: dict[str, Any], method: str, path: str) -> None:

@@ -28,6 +28,7 @@ from orchestrator.api.plain import (
     Text,
     answer,
     page_answer,
+    whole,
 )  # fmt: skip
 from orchestrator.api.show import show_order, show_order_row, show_payment_opened, show_row
 from orchestrator.api.wire import (
@@ -65,7 +66,7 @@ class CustomerBody(Struct, frozen=True, gc=False):
 
     customer_id: Id
     name: ShortText = ""
-    phone: Annotated[str, Meta(pattern=r"^(\+[1-9][0-9]{4,14})?$")] = ""
+    phone: Annotated[str, whole(r"(\+[1-9][0-9]{4,14})?")] = ""
 
 
 class LineBody(Struct, frozen=True, gc=False):
@@ -101,7 +102,7 @@ class PlaceBody(Struct, frozen=True, gc=False):
 
     customer: CustomerBody
     lines: Annotated[list[LineBody], Meta(min_length=1, max_length=LINES_MAX)]
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, whole("[A-Z]{3}")]
     delivery: Literal["delivery", "pickup"] = "delivery"
     address: AddressBody | None = None
     payment: Literal["online", "cod"] = "online"

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request, Response
+from msgspec import Meta
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from domain.bounds import (
@@ -23,7 +24,7 @@ from orchestrator.auth import Caller
 __all__ = [
     "After", "AfterOffset", "Authorised", "Body", "Count", "Key", "Limit", "Metres", "Moment",
     "Money", "Name", "Offset", "PositionBody", "Seconds", "SomeUnits", "Text", "Units", "answer",
-    "authorised", "page_answer", "seconds",
+    "authorised", "page_answer", "seconds", "whole",
 ]  # fmt: skip
 
 
@@ -43,6 +44,12 @@ class PositionBody(Body):
     def as_position(self) -> Position:
         """The domain's value."""
         return Position(self.lat, self.lon)
+
+
+def whole(pattern: str) -> Meta:
+    """Of a msgspec text: all of it is of this pattern. Python's ``$`` would let a line feed pass at
+    the end. The OpenAPI document shows ``^…$``, which in ECMAScript says the same."""
+    return Meta(pattern=rf"\A{pattern}\Z")
 
 
 async def authorised(request: Request) -> Caller:

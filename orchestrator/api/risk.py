@@ -127,7 +127,7 @@ def _add_blocks(routes: APIRouter, desk: Desk) -> None:
         orders are denied before anything is locked."""
         block = risk.Block(kind, value, body.why, caller.name, seconds(body.until))
         check_block(block)
-        await desk.read(f"risk/{entity_of_block(kind, value)}", risk.PutBlock(block))
+        await desk.change(f"risk/{entity_of_block(kind, value)}", risk.PutBlock(block))
         return answer(show_block(block))
 
     @routes.delete(
@@ -141,7 +141,8 @@ def _add_blocks(routes: APIRouter, desk: Desk) -> None:
         why: Annotated[str, Query(max_length=500)] = "",
     ) -> Response:
         """Let them order again."""
-        await desk.read(f"risk/{entity_of_block(kind, value)}", risk.RemoveBlock(caller.name, why))
+        command = risk.RemoveBlock(caller.name, why)
+        await desk.change(f"risk/{entity_of_block(kind, value)}", command)
         return answer(models.Done(True))
 
     @routes.get(

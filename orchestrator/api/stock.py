@@ -28,6 +28,7 @@ from orchestrator.api.plain import (
     seconds,
 )  # fmt: skip
 from orchestrator.api.show import show_stock, show_stock_document
+from orchestrator.api.texts import check_address
 from orchestrator.api.wire import Answer, HotRoute, Receive, Scope, json_answer
 
 __all__ = ["hot_routes", "router"]
@@ -116,6 +117,7 @@ def hot_routes(desk: Desk) -> list[HotRoute]:
         """Units of each SKU that can be sold around a position, from what this gateway knows."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         desk.access.caller(AVAILABILITY, headers.get(b"authorization", b"").decode("latin-1"), {})
+        check_address(scope)
         asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         skus = list(dict.fromkeys(asked.get("sku", ())))
         if not 1 <= len(skus) <= SKUS_ASKED_MAX:

@@ -219,7 +219,7 @@ def _add_actions(routes: APIRouter, desk: Desk) -> None:
         command = store.PickLine(
             fulfilment_id, line_id, body.quantity, body.device_id, body.reason
         )  # fmt: skip
-        return await _act(desk, store_id, desk.unique_id(), command)
+        return answer(show_ticket(await desk.change(f"store/{store_id}", command)))
 
 
 def _add_ends(routes: APIRouter, desk: Desk) -> None:

@@ -9,6 +9,7 @@ from orchestrator import metrics, models
 from orchestrator.api import examples
 from orchestrator.api.desk import Desk, derived_id
 from orchestrator.api.openapi import answers, declare_hot
+from orchestrator.api.texts import check_body
 from orchestrator.api.wire import Answer, HotRoute, Receive, Scope, read_body
 from orchestrator.logs import logger
 
@@ -37,6 +38,7 @@ def hot_routes(desk: Desk) -> list[HotRoute]:
         outcome = "failed"
         try:
             event = verifier.verify(body, texts, service.clock.now())
+            check_body(body)
             await _record(desk, name, event, body)
             outcome = "done"
         except DoorstepError as error:

@@ -11,6 +11,7 @@ import msgspec
 from domain.errors import DoorstepError, Refused, Unavailable
 from orchestrator import metrics
 from orchestrator.api import problems
+from orchestrator.api.texts import check_body
 from orchestrator.whole import answer_whole
 
 __all__ = [
@@ -136,12 +137,15 @@ def require_json(headers: Headers) -> None:
 def decoded(decode: Callable[[bytes], Any], body: bytes) -> Any:
     """The body by a msgspec decoder. Raises ``Refused``: ``malformed-json``, ``invalid-request``
     (with the field named)."""
+    check_body(body)
     try:
         return decode(body)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("malformed-json", f"The body is not JSON: {error}.") from None
+    except RecursionError:
+        raise Refused("malformed-json", "The body is nested too deeply.") from None
 
 
 def request_id_of(headers: Headers) -> str:

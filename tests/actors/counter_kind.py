@@ -11,6 +11,12 @@ class Add(Command, tag="counter.add.v1"):
     amount: int
 
 
+class SetTo(Command, tag="counter.set_to.v1"):
+    """Changes nothing where this is the total already."""
+
+    total: int
+
+
 class AddVia(Command, tag="counter.add_via.v1"):
     """Asks another counter to add first, then adds the same."""
 
@@ -100,6 +106,8 @@ def decide(state: Count | None, command: object, context: Context) -> Decision |
             if amount == 0:
                 raise Refused("nothing-to-add", "Send an amount other than 0.")
             return Decision([Added(amount)], reply=total + amount)
+        case SetTo(wanted):
+            return Decision([Added(wanted - total)] if wanted != total else [], reply=wanted)
         case AddVia(other, amount):
             if not context.answers:
                 return Ask([(f"counter/{other}", Add(amount))], memo=amount)
@@ -157,7 +165,17 @@ def evolve(state: Count | None, event: Event) -> Count:
 COUNTER = Kind(
     name="counter",
     state=Count,
-    commands=Add | AddVia | SeeVia | Pay | Hint | RemindAt | Finish | Get | Explode | Overflow,
+    commands=Add
+    | SetTo
+    | AddVia
+    | SeeVia
+    | Pay
+    | Hint
+    | RemindAt
+    | Finish
+    | Get
+    | Explode
+    | Overflow,
     events=Added | Reminded | Finished | Answer,
     replies=int | Both | None,
     decide=decide,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.engine import host as host_module
-from actors.engine.codec import Registry
+from actors.engine.codec import Registry, encode
 from actors.engine.host import Arrival, Deliver, Host, Outgoing, Settled
 from actors.engine.kind import Kind
 from actors.engine.local_runtime import LocalRuntime
@@ -16,7 +16,17 @@ from actors.engine.placement import Plan
 from actors.engine.ports import JournalUnavailable, Shard, SnapshotWrite, Stored
 from actors.engine.shell import Shell
 from domain.errors import Unavailable
-from tests.actors.counter_kind import COUNTER, Add, Added, AddVia, Finish, Get, Pay, RemindAt
+from tests.actors.counter_kind import (
+    COUNTER,
+    Add,
+    Added,
+    AddVia,
+    Finish,
+    Get,
+    Pay,
+    RemindAt,
+    SetTo,
+)
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.memory_journal import MemoryJournal
 
@@ -174,6 +184,15 @@ def a_host() -> Host:
 
 def deliver(entity: str, command: Any) -> Deliver:
     return Deliver(entity, command, f"{entity}-id", 0, "", None)
+
+
+def test_what_an_entity_owed_another_and_changed_nothing_there_is_not_stored() -> None:
+    host = a_host()
+    host.handle([Deliver("bank", Add(5), "first", 1, "", None)], 1.0, 1.0)
+    effect = Deliver("bank", SetTo(5), "counter/e1:1", 0, "counter/e1", "handle")
+    step = host.handle([effect], 2.0, 2.0)
+    assert step.record is None
+    assert [reply for _, _, reply in step.replies] == [encode(5)]
 
 
 def test_very_many_due_timers_are_fired_over_several_steps() -> None:

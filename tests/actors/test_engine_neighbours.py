@@ -110,7 +110,7 @@ async def test_who_stores_nothing_speaks_of_a_neighbours_change_only_once_that_i
     world: World,
 ) -> None:
     world.journal.disk.clear()
-    asked = asyncio.ensure_future(world.ask(HERE, SeeVia(THERE, 3), "one"))
+    asked = asyncio.ensure_future(world.ask(HERE, SeeVia(THERE, 3)))
     await world.journal.arrived.wait()
     await world.turns()
     assert not asked.done()

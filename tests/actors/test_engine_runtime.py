@@ -9,7 +9,7 @@ import pytest
 
 from actors.engine import host, shell
 from actors.engine.codec import Registry
-from actors.engine.host import ANSWERS_FADE_S
+from actors.engine.host import ANSWERS_FADE_S, Deliver
 from actors.engine.kind import Context
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
@@ -27,6 +27,7 @@ from tests.actors.counter_kind import (
     Overflow,
     Pay,
     RemindAt,
+    SetTo,
 )
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.memory_journal import MemoryJournal
@@ -143,6 +144,63 @@ async def test_a_command_whose_answer_made_room_is_not_done_again(
     with pytest.raises(Refused, match="idempotency-key-reused"):
         await world.ask(HERE, Add(4), "one")
     assert await world.total(HERE) == total
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "crash", "snapshot", "rest", "cold"])
+async def test_a_command_that_changed_nothing_is_remembered_like_one_that_did(
+    world: World, meanwhile: str
+) -> None:
+    assert await world.ask(HERE, SetTo(0), "one") == 0
+    host = world.runtime.nodes[world.node_of(HERE)].shells[PLAN.shard_of("counter", HERE)].host
+    if meanwhile in ("snapshot", "cold"):
+        world.clock.advance(61.0 if meanwhile == "cold" else 1.0)
+        await world.total(THERE)
+        await world.snapshot()
+        await world.restart()
+    if meanwhile == "crash":
+        await world.runtime.crash(world.node_of(HERE))
+        await world.runtime.restart(world.node_of(HERE))
+    if meanwhile == "rest":
+        host._packed[HERE] = host._pack(host._live.pop(HERE))
+        assert dict(host.states()) == {}, "it has no state that a view could load"
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        await world.ask(HERE, SetTo(7), "one")
+    assert await world.ask(HERE, SetTo(5), "another") == 5
+    assert await world.ask(HERE, SetTo(0), "one") == 0, "the first answer, late"
+    assert await world.total(HERE) == 5, "a late repeat undoes nothing"
+
+
+async def test_an_answer_of_a_command_that_changed_nothing_makes_room_as_others_do(
+    world: World,
+) -> None:
+    await world.ask(HERE, SetTo(0), "one")
+    for number in range(COUNTER.answers_kept):
+        await world.ask(HERE, Add(1), f"later-{number}")
+    with pytest.raises(Refused, match="already-done"):
+        await world.ask(HERE, SetTo(0), "one")
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        await world.ask(HERE, SetTo(9), "one")
+    assert await world.total(HERE) == COUNTER.answers_kept
+
+
+async def test_what_has_nothing_but_answers_leaves_memory_with_them(world: World) -> None:
+    assert await world.ask(HERE, SetTo(0), "one") == 0
+    world.clock.advance(61.0)
+    await world.total(HERE)
+    await world.snapshot()
+    shard = PLAN.shard_of("counter", HERE)
+    host = world.runtime.nodes[world.node_of(HERE)].shells[shard].host
+    assert host.missing([Deliver(HERE, Get(), "", 0, "", None)]) == [HERE]
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        await world.ask(HERE, SetTo(7), "one")
+
+
+async def test_a_question_stores_nothing(world: World) -> None:
+    await world.ask(HERE, Add(3), "one")
+    heads = dict(world.journal.head)
+    assert await world.total(HERE) == 3
+    assert await world.ask(HERE, SetTo(3)) == 3, "and who sends no id wants no memory of it"
+    assert world.journal.head == heads
 
 
 async def test_old_commands_are_recognised_for_a_day_and_not_for_ever(world: World) -> None:

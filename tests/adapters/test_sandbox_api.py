@@ -67,7 +67,11 @@ async def test_bodies_that_are_no_json_or_too_large_and_unknown_routes_are_refus
     async with sandbox_world(tmp_path) as world:
         key = {"authorization": f"Bearer {API_KEY}"}
         url = world.base_url + "/payments"
-        for body, expected in ((b"{", 422), (b"[]", 422), (b"\xff", 422), (b" " * 70_000, 413)):
+        deep = b"[" * 30_000 + b"]" * 30_000
+        for body, expected in (
+            (b"{", 422), (b"[]", 422), (b"\xff", 422), (b'{"x":%s}' % deep, 422),
+            (b" " * 70_000, 413),
+        ):  # fmt: skip
             async with world.session.post(url, data=body, headers=key) as answer:
                 assert answer.status == expected
                 assert answer.content_type == "application/problem+json"

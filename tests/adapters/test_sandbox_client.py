@@ -22,6 +22,7 @@ CREATE = CreatePayment("o1-p1", "o1", 1_000, "EUR", None)
 CAPTURE = CapturePayment("o1-p1", 1_000, "EUR")
 REFUND = RefundPayment("o1-p1", "r1", 100, "EUR")
 QUERY = QueryPayment("o1-p1")
+DEEP = "[" * 60_000 + "]" * 60_000
 
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[SandboxProvider]]
@@ -140,7 +141,9 @@ async def test_the_providers_own_decision_is_final_and_keeps_its_code(serve: Ser
     assert (refusal.value.code, refusal.value.detail) == ("card-lost", "Call the bank.")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"payment_id":1}', '{"payment_id":'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", "null", '{"payment_id":1}', '{"payment_id":', f'{{"x":{DEEP}}}']
+)
 async def test_an_answer_that_makes_no_sense_leaves_the_outcome_open(
     serve: Serve, text: str
 ) -> None:
@@ -207,6 +210,22 @@ def test_while_a_secret_is_rotated_both_are_accepted_and_no_third() -> None:
     assert provider.verify(body, {SIGNATURE_HEADER: both}, 100.0).amount == 5
     with pytest.raises(Refused, match="bad-signature"):
         provider.verify(body, {SIGNATURE_HEADER: sign(body, "third", 100.0)}, 100.0)
+
+
+async def test_a_refusal_nested_without_end_leaves_the_outcome_open(serve: Serve) -> None:
+    async def answering(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=409, text=f'{{"code":"card-lost","x":{DEEP}}}')
+
+    provider = await serve(answering)
+    with pytest.raises(Unavailable, match="provider-away"):
+        await provider.create(CREATE, "e1")
+
+
+def test_a_signed_event_nested_without_end_is_malformed() -> None:
+    provider = SandboxProvider("http://x", "key", "secret")
+    body = b'{"id":"evt_1","x":%s}' % DEEP.encode()
+    with pytest.raises(Refused, match="malformed-webhook"):
+        provider.verify(body, {SIGNATURE_HEADER: sign(body, "secret", 100.0)}, 100.0)
 
 
 @pytest.mark.parametrize("amount", [-1, 2**53 + 1, 10**20])

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.ledger import tables
 from adapters.ledger.books import SqlBooks
+from adapters.ledger.cursors import pack
 from adapters.ledger.engine import open_engine
 from adapters.ledger.migrations import config_for, migrate
 from adapters.ledger.projector import Projector
@@ -27,6 +29,13 @@ from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.order_tales import SHARDS, Tale, opening_stock, random_tales, tell
 
 pytest_plugins = ("tests.ledger_databases",)
+
+
+CURSORS_OF_NOBODY = (
+    "[99999999999999999999999999]", "[99999999999999999999999999,1]", "[1e400]", "[-1]", "[-1,0]",
+    "[1,-1]", "[1.5]", "[1.0]", "[1.5,2]", "[-1.0,\"o\"]", "[1.0,\"\\u0000\"]", "[1, 2]", "[true]",
+    "[1,4294967296]", "[9223372036854775808]", "[null,\"o\"]", "{\"a\":1}", "[" * 3_000,
+)  # fmt: skip
 
 
 class Desk:
@@ -308,6 +317,62 @@ async def test_a_cursor_it_did_not_make_is_refused(desk: Desk, read: str, cursor
     with pytest.raises(Refused) as refused:
         await getattr(desk.books, read)(after=cursor)
     assert refused.value.code == "bad-cursor"
+
+
+@pytest.mark.parametrize("keys", CURSORS_OF_NOBODY)
+@pytest.mark.parametrize("read", ["orders", "documents", "postings"])
+async def test_a_cursor_of_keys_that_no_row_has_is_refused(
+    desk: Desk, read: str, keys: str
+) -> None:
+    cursor = urlsafe_b64encode(keys.encode()).decode().rstrip("=")
+    with pytest.raises(Refused) as refused:
+        await getattr(desk.books, read)(after=cursor)
+    assert refused.value.code == "bad-cursor"
+
+
+async def test_the_greatest_keys_that_a_row_may_have_are_a_cursor(desk: Desk) -> None:
+    await desk.project(a_sale())
+    assert (await desk.books.documents(after=pack(2**63 - 1))).rows == []
+    assert (await desk.books.postings(after=pack(2**63 - 1, 2**31 - 1))).rows == []
+    assert (await desk.books.orders(after=pack(0.0, ""))).rows == []
+
+
+async def customer_told(desk: Desk, order_id: str) -> Any:
+    """The customer of an order, as its history tells it from a JSON document."""
+    history = await desk.books.order_history(order_id)
+    (placed,) = [step for step in history if step["type"].startswith("order.placed")]
+    return placed["data"]["customer"]["customer_id"]
+
+
+async def test_u0000_in_a_journal_does_not_stop_the_books(desk: Desk) -> None:
+    """A release that let it in may have written it; a journal keeps it for ever."""
+    goods = ("inventory", "s-1", inventory.Received("d\0", (inventory.StockItem("t\0", 3),), "erp"))
+    marked = a_sale("o1", customer_id="c\0d")
+    await desk.project(marked, a_sale("o2", at=1001.0), facts=[*opening_stock(), goods])
+    assert (await desk.books.reconciliation())["balanced"]
+    assert {row["sku"]: row["on_hand"] for row in await desk.books.stock("s-1")}["t\ufffd"] == 3
+    assert {row["order_id"] for row in await every_row(desk.books.orders)} == {"o1", "o2"}
+    (found,) = await every_row(desk.books.orders, customer_id="c\ufffdd")
+    assert found["order_id"] == "o1"
+    assert await customer_told(desk, "o1") == "c\ufffdd"
+
+
+async def test_a_text_that_only_looks_like_u0000_is_stored_as_it_is(desk: Desk) -> None:
+    customer = "c\\u0000\\\0\\\\u0000"
+    await desk.project(a_sale("o1", customer_id=customer), facts=opening_stock())
+    assert await customer_told(desk, "o1") == customer.replace("\0", "\ufffd")
+
+
+async def test_nothing_is_found_by_a_text_with_u0000(desk: Desk) -> None:
+    await desk.project(a_sale("o1", customer_id="c\0d"), facts=opening_stock())
+    books = desk.books
+    for name in ("state", "customer_id", "store_id", "channel", "phone_ending", "rider_id"):
+        assert await every_row(books.orders, **{name: "c\0d"}) == []
+    assert await books.order("o1\0") is None
+    assert await books.order_history("o1\0") == []
+    assert await every_row(books.documents, kind="sale\0") == []
+    assert await every_row(books.postings, account="revenue\0") == []
+    assert await books.stock("s-1\0") == []
 
 
 @pytest.mark.parametrize("limit", [-5, 0, 10**9])

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.fakes.engine_world import EngineWorld, engine_world
@@ -75,6 +76,24 @@ async def test_an_order_placed_twice_with_one_key_is_one_order() -> None:
         assert first.json()["total"] == 2 * 990 + 300
         stock = (await world.call("GET", "/v1/stores/s-1/stock", "store", "s-1")).json()
         assert stock["items"][0]["locked"] == 2
+
+
+async def test_a_late_repeat_of_a_pause_that_changed_nothing_does_not_open_the_store() -> None:
+    async with engine_world() as world:
+        await opened(world)
+
+        async def pause(paused: bool, key: str) -> httpx.Response:
+            body = {"paused": paused}
+            return await world.call("POST", "/v1/stores/s-1/pause", "store", "s-1", body, key)
+
+        first = await pause(False, "a")
+        reused = await pause(True, "a")
+        assert (reused.status_code, reused.json()["code"]) == (422, "idempotency-key-reused")
+        assert (await pause(True, "b")).status_code == 200
+        late = await pause(False, "a")
+        assert (late.status_code, late.json()) == (first.status_code, first.json())
+        placed = await world.call("POST", "/v1/orders", "channel", "app", wish(), "k-1")
+        assert placed.status_code == 422, "somebody paused the store, and paused it stays"
 
 
 async def test_one_key_with_another_body_is_refused_and_locks_nothing() -> None:

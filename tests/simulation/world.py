@@ -68,6 +68,10 @@ __all__ = ["KINDS", "STORES", "World"]
 SHARDS = {
     kind.name: 2 if kind.name in ("inventory", "order", "rider", "store") else 1 for kind in KINDS
 }
+QUESTIONS = (
+    orders.Get, stock.Get, campaign.Get, riders.GetRider, counter.GetTicket, counter.GetSnapshot,
+    counter.ReadInbox,
+)  # fmt: skip
 GIVE_UP_S = 1_500.0
 """Whatever is not final by then never will be."""
 REST_S = 4_500.0
@@ -190,7 +194,10 @@ class World:
 
     async def ask(self, to: str, command: Command, command_id: str | None = None) -> Any:
         """Ask until there is an answer, always under the same id; a refusal is returned as a
-        Problem. Now and then the command is sent twice, or an answer gets lost on its way."""
+        Problem. Now and then the command is sent twice, or an answer gets lost on its way.
+        Questions carry no id, as those of the API carry none."""
+        if command_id is None and isinstance(command, QUESTIONS):
+            command_id = ""
         if command_id is None:
             self._asked += 1
             command_id = f"c-{self._asked}"
