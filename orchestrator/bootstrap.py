@@ -1,6 +1,6 @@
 """The only wiring: which adapters serve which ports, for each process of the service.
 
-Four kinds of process are built here, all from one :class:`Resolved` configuration:
+Four kinds of process are built here, all from one :class:`Settings`, resolved (:func:`resolve`):
 
 - a node (Ray actor): :func:`build_node`
 - a gateway (HTTP and sockets): :func:`build_service`
