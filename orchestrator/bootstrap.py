@@ -246,8 +246,6 @@ async def open_clock(settings: Settings, url: str) -> ServiceClock:
             origin = old.now()
         else:
             origin = real if settings.clock_start is None else settings.clock_start
-        if not kept and settings.clock_speed == 1.0 and settings.clock_start is None:
-            origin = real
         made = ClockSettings(settings.clock_speed, real, origin)
         fields = {"speed": made.speed, "real": made.real_origin, "service": made.service_origin}
         await client.hset("doorstep:clock", mapping={key: repr(v) for key, v in fields.items()})

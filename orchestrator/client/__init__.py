@@ -60,8 +60,8 @@ class DoorstepClient(
     A route without a method of its own (the list of dispatch zones, a provider's webhook, what is
     outside ``/v1``) has none here: below ``/v1``, :meth:`get` and :meth:`post` reach it.
 
-    Methods that call over HTTP raise :class:`ProblemError`. ``POST`` carries one Idempotency-Key over
-    all its attempts; a call is repeated until its outcome is known or the retries are used up.
+    Methods that call over HTTP raise :class:`ProblemError`. A call is repeated until its outcome is
+    known or the retries are used up, a ``POST`` with one Idempotency-Key.
     """
 
     def store_socket(
