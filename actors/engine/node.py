@@ -36,7 +36,7 @@ COLD_RETRY_S = 1.0
 class ViewsPort:
     """What a node needs of its read models: see ``actors.views.Views``."""
 
-    KINDS_FOLLOWED: tuple[str, ...] = ()
+    kinds_followed: tuple[str, ...] = ()
 
     def load(self, kind: str, entity: str, state: Any) -> None:
         """Take over an entity's state."""
@@ -103,7 +103,7 @@ class Node:
     async def start(self) -> None:
         """Recover every shard, fill the views, then serve."""
         self._spawn(self._appends.run(), vital=True)
-        followed = self.views.KINDS_FOLLOWED
+        followed = self.views.kinds_followed
         first = [shell for shard, shell in self.shells.items() if shard.kind in followed]
         rest = [shell for shard, shell in self.shells.items() if shard.kind not in followed]
         for shell in first:
@@ -261,7 +261,7 @@ class Node:
 
     def committed(self, shard: Shard, position: int, record: Record) -> None:
         """Keep this process's views as current as its own shards."""
-        if shard.kind in self.views.KINDS_FOLLOWED:
+        if shard.kind in self.views.kinds_followed:
             apply_record(self.views, shard, record)
 
     def _answer_to(self, shard: Shard, outgoing: Outgoing) -> Answer | None:

@@ -67,7 +67,7 @@ def test_as_many_orders_as_were_expected_take_two_bytes_each_and_a_huge_quota_ta
 
 def test_nobody_is_told_sold_out_before_it_is_known_what_every_store_has_set_aside() -> None:
     """Whoever hears of the units a moment late asks the campaign, which knows."""
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     views.apply("campaign", CAMPAIGN, opened(START), START)
     views.campaigns[CAMPAIGN].check(order_id(1), "app", START + 1)
     nothing = campaign.After((campaign.Share("s-1", 0),), campaign.Tally())
@@ -97,7 +97,7 @@ def test_a_process_that_starts_later_knows_the_same_orders(rule: dict[str, Any] 
     world.pay(1)
     world.place(2, 6, group_id=group_id)
     world.pay(2)
-    later = Views()
+    later = Views(pickup_secret=b"pick-up")
     later.load("campaign", "c-1", world.campaign_state)
     for views in (world.views, later):
         assert [told(views, number) for number in (1, 2)] == ["", ""]
@@ -114,7 +114,7 @@ def test_of_a_campaign_that_has_forgotten_its_first_buyers_nobody_is_told_sold_o
         world.place(number)
         world.pay(number)
         assert (orders_of(world.campaign_state) is None) == (number >= 4)
-    later = Views()
+    later = Views(pickup_secret=b"pick-up")
     later.load("campaign", "c-1", world.campaign_state)
     assert [told(later, number) for number in (0, 9, 11)] == ["", "", ""]
     assert told(world.views, 11) == "campaign-sold-out", "who saw them all knows them all"

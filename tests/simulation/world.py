@@ -114,7 +114,7 @@ class World:
             self.registry,
             self.journal,
             self.clock,
-            make_views=Views,
+            make_views=lambda: Views(pickup_secret=b"secret of pick-up codes"),
             effects={
                 "provider": self.provider,
                 "notify": Notices(self.weather, self.chance.stream("notices")),
