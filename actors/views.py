@@ -44,6 +44,8 @@ __all__ = ["KINDS_FOLLOWED", "Views"]
 KINDS_FOLLOWED: tuple[str, ...] = ("catalogue", "inventory", "store", "campaign", "risk")
 """What rules need to know everywhere. A gateway follows ``device`` as well: whom it may serve."""
 
+SECRET_BYTES_MAX = 64
+"""What BLAKE2b takes as a key."""
 CELLS_PER_DEGREE = 50
 """Grid cells of 0.02 degrees, some 2.2 km from south to north."""
 CELLS_AROUND = 360 * CELLS_PER_DEGREE
@@ -84,11 +86,20 @@ def _unknown_site(store_id: str) -> _Site:
 class Views:
     """The read model. All methods are plain and quick; none of them waits."""
 
-    KINDS_FOLLOWED = KINDS_FOLLOWED
-
-    def __init__(self) -> None:
-        self.pickup_secret = b""
-        """Keys the one-time codes of self-pickup; set by ``bootstrap``."""
+    def __init__(
+        self, *, pickup_secret: bytes, kinds_followed: tuple[str, ...] = KINDS_FOLLOWED
+    ) -> None:
+        """Raises ``ValueError`` for an empty secret, with which anybody could work out the codes,
+        and for one that is longer than the codes' hash takes."""
+        if not 0 < len(pickup_secret) <= SECRET_BYTES_MAX:
+            raise ValueError(
+                f"Pick-up codes need a secret of 1 to {SECRET_BYTES_MAX} bytes: set "
+                "DOORSTEP_PICKUP_SECRET."
+            )
+        self.pickup_secret = pickup_secret
+        """Keys the one-time codes of self-pickup."""
+        self.kinds_followed = kinds_followed
+        """Whose events are to be passed to :meth:`apply`."""
         self.skus: dict[str, Sku] = {}
         self.stores: dict[str, StoreProfile] = {}
         self.channels: dict[str, ChannelPolicy] = {}
@@ -221,7 +232,7 @@ class Views:
     # Following the feed -------------------------------------------------------------------------
 
     def apply(self, kind: str, entity: str, event: Any, at: float) -> None:
-        """Follow one event of a kind in ``KINDS_FOLLOWED``; others are ignored. ``at`` is the
+        """Follow one event of a kind in ``kinds_followed``; others are ignored. ``at`` is the
         record's time."""
         if kind == "inventory":
             left = getattr(event, "left", None)

@@ -20,10 +20,6 @@ class Problem(Struct, frozen=True, array_like=True, tag="problem.v1", gc=False):
     retryable: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def raise_(self) -> None:
-        """Raise the exception this problem describes."""
-        raise error_of(self)
-
 
 class DoorstepError(Exception):
     """Any error with a stable code. ``extra`` holds JSON-able facts such as the short SKUs."""

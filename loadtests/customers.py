@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from loadtests.scene import CURRENCY, NOBODY_HOME, CampaignSpot
 from loadtests.stage import Stage, stage_of
-from loadtests.verdict import is_fault
+from loadtests.verdict import SoldOut, is_fault
 from orchestrator.client import models
 
 __all__ = ["Answered", "Customer", "FlashCustomer", "GroupCustomer", "RiderUser", "Shopper",
@@ -188,11 +188,15 @@ class Customer(FastHttpUser):
         for _ in range(ATTEMPTS):
             if self.clearance:
                 body["clearance"] = self.clearance
+            sent_at = self.stage.scene.now()
             answered = self.call(
                 "POST", "/v1/orders", "/v1/orders", body, key=key, expected=expected
             )
             if answered.ok:
                 return self._placed(answered, body, key, expected)
+            if answered.code == "campaign-sold-out":
+                self._note_sold_out(campaign_id, sent_at)
+                return None
             if answered.code == "challenge-required":
                 if not self._pass_challenge(answered):
                     return None
@@ -220,6 +224,13 @@ class Customer(FastHttpUser):
             if again.ok and again.body["order_id"] != order.order_id:
                 self.stage.customers.repeats_differ.append(key)
         return order
+
+    def _note_sold_out(self, campaign_id: str, sent_at: float) -> None:
+        """Who is told so looks at the page again: units of unpaid orders come back."""
+        page = self.call("GET", f"/v1/campaigns/{campaign_id}", "/v1/campaigns/{id}")
+        told = self.stage.customers.sold_out
+        if page.ok and (campaign_id not in told or told[campaign_id].at < sent_at):
+            told[campaign_id] = SoldOut(sent_at, int(page.body["remaining"]))
 
     def queue(self, campaign_id: str) -> str:
         """Queue and wait for the turn; the token, or "" if there is none to be had."""

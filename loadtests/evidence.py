@@ -73,6 +73,7 @@ async def collect(
         reconciliation=await ops.reconciliation(),
         tablets=tablets,
         riders=riders,
+        clock_speed=scene.clock_speed,
     )
 
 

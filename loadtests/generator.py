@@ -22,6 +22,8 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from loadtests.figures import quantile
+
 __all__ = ["CUSTOMER", "Load", "Seen"]
 
 SAMPLE_EVERY = 16
@@ -127,8 +129,8 @@ class _Run:
             lost=self.lost + self.waiting,
             elapsed_s=elapsed,
             per_s=accepted / elapsed,
-            p50_ms=_quantile(times, 0.50) * 1000,
-            p99_ms=_quantile(times, 0.99) * 1000,
+            p50_ms=quantile(times, 0.50) * 1000,
+            p99_ms=quantile(times, 0.99) * 1000,
             max_ms=times[-1] * 1000 if times else 0.0,
             accepted_by_body=self.accepted_by_body,
             locations=self.locations,
@@ -270,10 +272,6 @@ def _length(answer: bytes, end: int) -> int:
 def _location(answer: bytes, end: int) -> str:
     at = answer.find(b"location: ", 0, end)
     return "" if at < 0 else answer[at + 10 : answer.index(b"\r", at)].decode()
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
 def main() -> None:

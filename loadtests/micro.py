@@ -87,7 +87,7 @@ class _World:
     """One shard of orders and one of stock, 50 stores that all reach every customer."""
 
     def __init__(self) -> None:
-        self.views = Views()
+        self.views = Views(pickup_secret=b"pick-up")
         kinds = (order_kind.KIND, inventory.KIND)
         registry = Registry(kinds)
         self.codec = Codec(order_kind.KIND)

@@ -8,15 +8,16 @@ the journal's fsync and is an upper bound of commit to socket.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from loadtests.fanout import fan_out
+from loadtests.figures import quantile
 from loadtests.processes import service
 from loadtests.shop import Shop, open_shop
 from orchestrator.client import DoorstepClient, InboxMessage
 
-__all__ = ["measure_push"]
+__all__ = ["arrived", "measure_push"]
 
 ARRIVE_S = 30.0
 WARM_S = 4.0
@@ -51,20 +52,27 @@ async def measure_push(
         finally:
             await tablets.close()
             await shop.ops.close()
-    times = sorted(tablets.latencies_ms)
     return {
         "orders_per_s": round(seen.per_s, 1),
         "tablets": len(shop.stores),
-        "messages": len(times),
-        "missing": expected - tablets.tickets,
-        "p50_ms": round(times[len(times) // 2], 2),
-        "p99_ms": round(times[int(len(times) * 0.99)], 2),
-        "max_ms": round(times[-1], 2),
+        **arrived(tablets.latencies_ms, expected - tablets.tickets),
         "place_p50_ms": round(seen.p50_ms, 2),
         "place_p99_ms": round(seen.p99_ms, 2),
         "clock": "tablet's receipt minus service time of the decision, one machine, speed 1.0",
         **fanned,
     }
+
+
+def arrived(latencies_ms: Sequence[float], missing: int) -> dict[str, Any]:
+    """The figures of what came, and of what did not: without a message there are no times."""
+    times: dict[str, float | None] = {"p50_ms": None, "p99_ms": None, "max_ms": None}
+    if latencies_ms:
+        times = {
+            "p50_ms": round(quantile(latencies_ms, 0.5), 2),
+            "p99_ms": round(quantile(latencies_ms, 0.99), 2),
+            "max_ms": round(max(latencies_ms), 2),
+        }
+    return {"messages": len(latencies_ms), "missing": missing, **times}
 
 
 class _Tablets:

@@ -3,7 +3,8 @@
 Pure: :func:`judge` looks at the :class:`Evidence` and lists what nothing explains; it asks nobody.
 An empty list means: nothing was sold beyond its quota, every unit and every cent is explained, no
 acknowledged order is lost, every tablet saw every order of its store and shows none that is over,
-and nobody was told that the service itself had failed. A run in which nothing happened proves
+nobody was told *sold out* of units that had long come back, and nobody that the service itself had
+failed. A run in which nothing happened, or in which one of its campaigns sold nothing, proves
 nothing and is no success either.
 """
 
@@ -15,8 +16,8 @@ from msgspec import Struct, field
 from orchestrator.client import models
 
 __all__ = [
-    "FINAL_STATES", "CustomersSaw", "Evidence", "Faults", "Finding", "RiderSaw", "TabletSaw",
-    "figures", "is_fault", "judge", "kept_of",
+    "FINAL_STATES", "CustomersSaw", "Evidence", "Faults", "Finding", "RiderSaw", "SoldOut",
+    "TabletSaw", "figures", "is_fault", "judge", "kept_of",
 ]  # fmt: skip
 
 FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
@@ -29,6 +30,9 @@ WITH_TICKET = HANDED_OVER | {
 OVER = HANDED_OVER | {"cancelled", "returned"}
 """States of a fulfilment with which its store has nothing more to do."""
 FAULT_SAMPLES_MAX = 5
+COMES_BACK_S = 15.0
+"""Real seconds, after the time to pay is over, in which an unpaid order's units are surely back in
+its campaign and every gateway has heard of it."""
 
 
 class Finding(Struct, frozen=True):
@@ -63,6 +67,15 @@ def is_fault(status: int, code: str) -> bool:
     return status >= 500 and (status != 503 or code in ("", "internal-error"))
 
 
+class SoldOut(Struct, frozen=True):
+    """The last time that anybody was told ``campaign-sold-out``."""
+
+    at: float
+    """Service time at which the order was sent, epoch seconds: decided then or later."""
+    remaining: int
+    """What the campaign's page said right afterwards."""
+
+
 class CustomersSaw(Struct):
     """What the customers were told. A customer who was cut off in the middle of a call noted
     nothing: the books may know more than this, never less."""
@@ -76,6 +89,8 @@ class CustomersSaw(Struct):
     trouble: list[str] = field(default_factory=list)
     """Errors of the load test itself."""
     faults: Faults = field(default_factory=Faults)
+    sold_out: dict[str, SoldOut] = field(default_factory=dict)
+    """By campaign id."""
 
 
 class TabletSaw(Struct):
@@ -127,14 +142,16 @@ class Evidence(Struct):
     reconciliation: models.Reconciliation
     tablets: dict[str, TabletSaw]
     riders: dict[str, RiderSaw]
+    clock_speed: float = 1.0
+    """Service seconds in a real second."""
 
 
 def judge(evidence: Evidence) -> list[Finding]:
     """Everything unexplained, in the order in which people would look at it."""
     findings: list[Finding] = []
     for check in (
-        _something_happened, _orders, _order_money, _campaigns, _groups, _stock, _reconciliation,
-        _tablets, _riders, _faults, _trouble,
+        _something_happened, _orders, _order_money, _campaigns, _groups, _turned_away, _stock,
+        _reconciliation, _tablets, _riders, _faults, _trouble,
     ):  # fmt: skip
         findings.extend(check(evidence))
     return findings
@@ -186,9 +203,17 @@ def kept_of(order: models.Order) -> int:
 def _something_happened(evidence: Evidence) -> Iterator[Finding]:
     if not any(order.state == "completed" for order in evidence.orders.values()):
         yield Finding("nothing-happened", "run", "no order was completed: this run proves nothing")
-    campaigns = evidence.campaigns.values()
-    if campaigns and not any(campaign.units.sold for campaign in campaigns):
-        yield Finding("nothing-sold", "run", "no campaign sold anything: this run proves nothing")
+    for campaign_id, campaign in evidence.campaigns.items():
+        if not campaign.units.sold:
+            yield Finding(
+                "nothing-sold", campaign_id,
+                f"{campaign.name} sold nothing: this run proves nothing of it",
+            )  # fmt: skip
+        if campaign.group is not None and not campaign.formed_groups:
+            yield Finding(
+                "nothing-formed", campaign_id,
+                f"no group of {campaign.name} formed: this run proves nothing of it",
+            )  # fmt: skip
 
 
 def _orders(evidence: Evidence) -> Iterator[Finding]:
@@ -338,6 +363,36 @@ def _group_price(order: models.Order, price: int) -> Iterator[Finding]:
             "wrong-price", order.order_id,
             f"keeps {kept_of(order)} for {units} at the group's {price} and freight {freight}",
         )  # fmt: skip
+
+
+def _turned_away(evidence: Evidence) -> Iterator[Finding]:
+    """An unpaid order gives its unit back to the campaign (DOMAIN, Flash sale): nobody is told
+    *sold out* long after that, as long as nobody else takes it, and of these nobody did.
+
+    Every order counts as holding its units from the first instant; only one that was given up and
+    never had a payment has let go of them, when its time and :data:`COMES_BACK_S` had passed.
+    """
+    for campaign_id, campaign in evidence.campaigns.items():
+        told = evidence.customers.sold_out.get(campaign_id)
+        unsold = campaign.units.available + campaign.units.returned
+        if campaign.group is not None or told is None or not unsold:
+            continue
+        news_by = told.at - COMES_BACK_S * evidence.clock_speed
+        if news_by < campaign.starts_at.timestamp():
+            continue
+        free = sum(share.set_aside for share in campaign.quota)
+        for order in evidence.orders.values():
+            unpaid = order.state in FINAL_STATES and not order.payments
+            let_go = unpaid and order.placed_at.timestamp() + campaign.pay_s < news_by
+            if order.campaign_id == campaign_id and not let_go:
+                free -= sum(line.quantity for line in order.lines)
+        if free > 0:
+            after_s = told.at - campaign.starts_at.timestamp()
+            yield Finding(
+                "turned-away", campaign_id,
+                f"{unsold} units were never sold, but {after_s:.1f} s after the start, when {free} "
+                f"had long been free, somebody was told sold out (the page said {told.remaining})",
+            )  # fmt: skip
 
 
 def _kept(evidence: Evidence, campaign_id: str) -> Iterator[models.Order]:

@@ -92,11 +92,6 @@ class Tokens:
             raise Refused("session-ended", "This device was unpaired. Pair it again.")
         return caller
 
-    @property
-    def remembered(self) -> int:
-        """Tokens that need no signature check now; never more than ``cached_max``."""
-        return len(self._cached)
-
     def _decoded(self, token: str) -> Caller:
         if len(token) > TOKEN_CHARACTERS_MAX:
             raise Refused("token-invalid", "The token is too long to be one of ours.")

@@ -1,6 +1,6 @@
 """The only wiring: which adapters serve which ports, for each process of the service.
 
-Four kinds of process are built here, all from one :class:`Resolved` configuration:
+Four kinds of process are built here, all from one :class:`Settings`, resolved (:func:`resolve`):
 
 - a node (Ray actor): :func:`build_node`
 - a gateway (HTTP and sockets): :func:`build_service`
@@ -48,7 +48,7 @@ from actors.engine.placement import Plan
 from actors.engine.ports import Effect, JournalUnavailable
 from actors.engine.ray_runtime import connect_ray, ray_connector, ray_health
 from actors.engine.remote_runtime import RemoteRuntime
-from actors.views import Views
+from actors.views import KINDS_FOLLOWED, Views
 from adapters.notifications import NotificationLog, notify_effect
 from adapters.payments.port import provider_effect
 from adapters.payments.sandbox_client import SandboxProvider
@@ -271,8 +271,6 @@ async def open_clock(settings: Settings, url: str) -> ServiceClock:
             origin = old.now()
         else:
             origin = real if settings.clock_start is None else settings.clock_start
-        if not kept and settings.clock_speed == 1.0 and settings.clock_start is None:
-            origin = real
         made = ClockSettings(settings.clock_speed, real, origin)
         fields = {"speed": made.speed, "real": made.real_origin, "service": made.service_origin}
         await client.hset("doorstep:clock", mapping={key: repr(v) for key, v in fields.items()})
@@ -314,17 +312,15 @@ async def build_node(
 def _views_of(settings: Settings, node: str) -> Views:
     """A node without orders routes nothing: of others' facts it needs the stores' profiles alone,
     and does not spend its time on reading every lock."""
-    views = make_views(settings)
-    if not any(shard.kind == "order" for shard in plan_of(settings).hosts[node]):
-        views.KINDS_FOLLOWED = ("catalogue",)
-    return views
+    if any(shard.kind == "order" for shard in plan_of(settings).hosts[node]):
+        return make_views(settings)
+    return make_views(settings, ("catalogue",))
 
 
-def make_views(settings: Settings) -> Views:
-    """Empty read models with the secrets that rules need."""
-    views = Views()
-    views.pickup_secret = settings.pickup_secret.get_secret_value().encode()
-    return views
+def make_views(settings: Settings, kinds_followed: tuple[str, ...] = KINDS_FOLLOWED) -> Views:
+    """Empty read models with the secrets that rules need. Needs resolved settings."""
+    secret = settings.pickup_secret.get_secret_value().encode()
+    return Views(pickup_secret=secret, kinds_followed=kinds_followed)
 
 
 def make_effects(settings: Settings, clock: ServiceClock) -> Mapping[str, Effect]:
@@ -380,9 +376,8 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Any
         f"gateway-{os.getpid()}-{secrets.token_hex(4)}",
         pending_max=settings.pending_max,
     )
-    views = make_views(settings)
-    views.KINDS_FOLLOWED = (*views.KINDS_FOLLOWED, "device")
-    followed = [shard for kind in views.KINDS_FOLLOWED for shard in plan.shards_of(kind)]
+    views = make_views(settings, (*KINDS_FOLLOWED, "device"))
+    followed = [shard for kind in views.kinds_followed for shard in plan.shards_of(kind)]
     cursors = await prime_views(views, runtime.feed, followed)
     following = asyncio.get_running_loop().create_task(
         keep_views(views, runtime.feed, followed, cursors, plan.shard_of)

@@ -44,11 +44,6 @@ class Manners:
         """As usual, but nobody collects in person: all recorded orders were delivered."""
         return cls(pickup=0.0)
 
-    @classmethod
-    def flawless(cls) -> "Manners":
-        """Everybody pays at once, nobody errs: for measuring."""
-        return cls(*[0.0] * len(cls.__slots__))
-
 
 def of_customer(order: OrderPlan, manners: Manners, seed: int) -> OrderPlan:
     """The order with its customer's behaviour drawn in (seeded by its key)."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,17 +106,16 @@ async def run(
     token: TokenMaker,
     *,
     progress: Progress | None = None,
-    on_progress: Callable[[Progress], None] = lambda _progress: None,
     sandbox_key: str = "",
     drain_s: float = DRAIN_S,
 ) -> Report:
     """Live the plan on the service at ``base_url`` and audit it.
 
-    ``token(role, subject)`` gives bearer tokens. ``progress`` is kept up to date and passed to
-    ``on_progress`` about twice a second. Raises ``NoAnswer`` when the service is not there.
+    ``token(role, subject)`` gives bearer tokens. ``progress`` is kept up to date, about
+    twice a second. Raises ``NoAnswer`` when the service is not there.
     """
     async with HttpWire(base_url, seed=plan.seed) as wire:
-        life = _Life(plan, wire, token, progress or Progress(), on_progress)
+        life = _Life(plan, wire, token, progress or Progress())
         return await life.live(sandbox_key, drain_s)
 
 
@@ -163,13 +162,11 @@ class _Life:
         wire: Wire,
         token: TokenMaker,
         progress: Progress,
-        on_progress: Callable[[Progress], None],
     ) -> None:
         self._plan = plan
         self._wire = wire
         self._token = token
         self._progress = progress
-        self._on_progress = on_progress
         self._began_real = monotonic()
         self._began_service = 0.0
         self._orders: dict[str, Any] = {}
@@ -306,7 +303,6 @@ class _Life:
         """Keep the progress up to date."""
         while True:
             self._look(day, operator)
-            self._on_progress(self._progress)
             await asyncio.sleep(TICK_REAL_S)
 
     def _look(self, day: Day, operator: Operator) -> None:
@@ -334,7 +330,6 @@ class _Life:
 
     def _step(self, step: str, done: int, total: int) -> None:
         self._progress.step, self._progress.done, self._progress.total = step, done, total
-        self._on_progress(self._progress)
 
     def _start(self, living: Coroutine[Any, Any, None], day: Day, who: str) -> asyncio.Task[None]:
         return asyncio.create_task(_guarded(living, day, who))

@@ -5,7 +5,7 @@ read through upcasters: functions from the raw array of one name to the raw arra
 chained until the name is a current one (``order.placed.v1`` -> ``.v2`` -> ``.v3``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -15,9 +15,9 @@ from msgspec.msgpack import Decoder, Encoder
 
 from actors.engine.kind import Kind
 from actors.engine.ports import Entry, Owed, Record
-from domain.errors import Problem
+from domain.errors import Problem, error_of
 
-__all__ = ["Codec", "CodecError", "Registry", "digest_of", "encode"]
+__all__ = ["Codec", "CodecError", "Registry", "answer_of", "digest_of", "encode"]
 
 _encoder = Encoder()
 NOTHING = b"\xc0"
@@ -32,6 +32,14 @@ UPCASTS_MAX = 64
 def encode(value: Any) -> bytes:
     """Any message, reply or record as msgpack."""
     return _encoder.encode(value)
+
+
+def answer_of(decode: Callable[[bytes], Any], reply: bytes | Problem) -> Any:
+    """The reply struct; a problem is raised as the error it describes."""
+    answer = reply if isinstance(reply, Problem) else decode(reply)
+    if isinstance(answer, Problem):
+        raise error_of(answer)
+    return answer
 
 
 def digest_of(body: bytes) -> int:

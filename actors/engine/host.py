@@ -28,9 +28,11 @@ __all__ = ["Arrival", "AskAnswered", "Deliver", "Host", "HostStats", "Outgoing",
 ENTITY_QUEUE_MAX = 256
 """Commands that may wait for one entity while it asks others: a hot key cannot starve the rest."""
 RESEND_FIRST_S = 1.0
+"""Real seconds before an unanswered owed effect is sent again for the first time; then doubling."""
 RESEND_MAX_S = 30.0
-"""Real seconds before an unanswered owed effect is sent again: doubling between these."""
+"""Real seconds that are never exceeded between two sendings of an owed effect."""
 REASK_S = 1.0
+"""Real seconds before an unanswered question is asked again."""
 ASK_GIVE_UP_S = 15.0
 """Real seconds after which a command whose questions stay unanswered is given up (retryable)."""
 WAKE_AGAIN_S = 1.0
@@ -40,16 +42,19 @@ PACK_AFTER_S = 2.0
 ANSWERS_FADE_S = 86_400.0
 """After its answer made room for newer ones, a command from outside is recognised for so long."""
 TIMERS_MAX = 64
+"""Timers fired in one step at most, if nobody waits; the next step goes on."""
 TIMERS_BESIDE_MAX = 8
+"""Timers fired in a step that has arrivals, for which somebody waits."""
 RESENDS_MAX = 64
-"""Timers fired (fewer beside arrivals, for which somebody waits) and owed effects sent again in one
-step at most; the next step goes on."""
+"""Owed effects sent again in one step at most; the next step goes on."""
 UNDER_WAY_MAX = 256
+"""No timer fires while so many effects that timers owed are under way: when ten thousand unpaid
+orders are over in the same second, they end as fast as others can follow."""
 UNDER_WAY_S = 2.0
-"""No timer fires while so many effects that timers owed are under way, which each is for so many
-real seconds at most: when ten thousand unpaid orders are over in the same second, they end as fast
-as others can follow, and a receiver that is away holds nobody up for long."""
+"""Real seconds for which an effect counts as under way at most: a receiver that is away holds
+nobody up for long."""
 JOURNAL_AWAY = "journal-away"
+"""The code of a shard that cannot reach its journal: a question to it is given up at once."""
 REST_SLICE = 64
 """Entities packed per batch at most: packing never holds the loop up."""
 

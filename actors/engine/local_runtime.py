@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from actors.engine.codec import Registry, encode
+from actors.engine.codec import Registry, answer_of, encode
 from actors.engine.feed import JournalFeed
 from actors.engine.mailbox import PeerLost
 from actors.engine.node import Node
 from actors.engine.placement import Plan
 from actors.engine.ports import Clock, Effect, Feed, Journal, Shard
-from domain.errors import Problem, Refused, Unavailable, error_of
+from domain.errors import Problem, Refused, Unavailable
 from domain.message import Command
 
 __all__ = ["LocalRuntime"]
@@ -132,11 +132,3 @@ class LocalRuntime:
         """Stop every node."""
         for name in list(self.nodes):
             await self.crash(name)
-
-
-def answer_of(decode: Callable[[bytes], Any], reply: bytes | Problem) -> Any:
-    """The reply struct; a problem is raised as the error it describes."""
-    answer = reply if isinstance(reply, Problem) else decode(reply)
-    if isinstance(answer, Problem):
-        raise error_of(answer)
-    return answer

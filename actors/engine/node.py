@@ -36,7 +36,7 @@ COLD_RETRY_S = 1.0
 class ViewsPort:
     """What a node needs of its read models: see ``actors.views.Views``."""
 
-    KINDS_FOLLOWED: tuple[str, ...] = ()
+    kinds_followed: tuple[str, ...] = ()
 
     def load(self, kind: str, entity: str, state: Any) -> None:
         """Take over an entity's state."""
@@ -104,7 +104,7 @@ class Node:
         """Recover every shard, fill the views, then serve: a timer or an answer that came before
         the views were whole would be decided on what they lack."""
         self._spawn(self._appends.run(), vital=True)
-        followed = self.views.KINDS_FOLLOWED
+        followed = self.views.kinds_followed
         for shard, shell in self.shells.items():
             await shell.recover()
             if shard.kind in followed:
@@ -261,7 +261,7 @@ class Node:
 
     def committed(self, shard: Shard, position: int, record: Record) -> None:
         """Keep this process's views as current as its own shards."""
-        if shard.kind in self.views.KINDS_FOLLOWED:
+        if shard.kind in self.views.kinds_followed:
             apply_record(self.views, shard, record)
 
     def _answer_to(self, shard: Shard, outgoing: Outgoing) -> Answer | None:

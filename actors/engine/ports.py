@@ -19,7 +19,6 @@ __all__ = [
     "Entry",
     "Feed",
     "FeedRecord",
-    "Fenced",
     "Journal",
     "JournalUnavailable",
     "Owed",
@@ -102,10 +101,6 @@ class SnapshotWrite(NamedTuple):
     """Cold entities of this shard are kept for ever; else the store may drop them in time."""
 
 
-class Fenced(Exception):
-    """Another writer has taken the shard over. Stop at once and answer nothing."""
-
-
 class JournalUnavailable(Exception):
     """The journal cannot be reached now; the outcome of the call is unknown; try again."""
 
@@ -150,7 +145,7 @@ class Journal(Protocol):
         ...
 
     async def write_snapshot(self, write: SnapshotWrite) -> None:
-        """Store a slice. Raises Fenced, JournalUnavailable."""
+        """Store a slice; that of a fenced writer is dropped. Raises JournalUnavailable."""
         ...
 
     async def mark_projected(self, shard: Shard, position: int) -> None:

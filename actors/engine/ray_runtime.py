@@ -216,11 +216,10 @@ def _quiet() -> None:
 class Cluster:
     """The supervisor's side: starts Ray (or joins one), creates the node actors, watches them."""
 
-    def __init__(self, address: str, namespace: str, *, cpus: int | None = None) -> None:
+    def __init__(self, address: str, namespace: str) -> None:
         self.namespace = namespace
         self.health: dict[str, dict[str, Any]] = {}
         self._address = address
-        self._cpus = cpus
         self._handles: dict[str, Any] = {}
         self._make: Callable[[str], Any]
         self._watch: asyncio.Task[None] | None = None
@@ -255,7 +254,7 @@ class Cluster:
             _join(self._address, **options)
         else:
             ray.init(
-                address="local", num_cpus=self._cpus or 1, include_dashboard=False,
+                address="local", num_cpus=1, include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES, **options,
             )  # fmt: skip
         return str(ray.get_runtime_context().gcs_address)

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from actors.engine.codec import Registry, encode
+from actors.engine.codec import Registry, answer_of, encode
 from actors.engine.feed import JournalFeed
-from actors.engine.local_runtime import answer_of
 from actors.engine.mailbox import Mailbox
 from actors.engine.placement import Plan
 from actors.engine.ports import Feed, Journal, Shard

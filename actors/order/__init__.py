@@ -1,7 +1,11 @@
 """The order: from placing to its last cent. The authority on money and on what was agreed.
 
-Read :mod:`placing` first, then :mod:`paying`, :mod:`serving`, :mod:`rerouting`, :mod:`cancelling`.
-The rules are in :mod:`domain.order`; here they are turned into facts, questions and owed effects.
+Read :mod:`turn` (one command's work) and :mod:`placing` first, with :mod:`locking` (winning the
+stock) and :mod:`campaigns` (or a seat); then what becomes of the order: :mod:`paying`,
+:mod:`renewing` (stock sought anew), :mod:`serving`, :mod:`rerouting`, :mod:`cancelling`; last
+:mod:`owing` (what others are owed for it), :mod:`mending` (effects that were refused) and
+:mod:`operating` (what operations do). The rules are in :mod:`domain.order`; here they are turned
+into facts, questions and owed effects.
 """
 
 from collections.abc import Callable

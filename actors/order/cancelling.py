@@ -20,9 +20,9 @@ from domain.order.state import OrderState, Part, find_part
 from domain.order.view import view
 from domain.store.commands import CancelTicket
 
-__all__ = ["GOODS_LEFT", "cancel", "cancel_part", "resolve"]
+__all__ = ["ALREADY_LEFT", "cancel", "cancel_part", "resolve"]
 
-GOODS_LEFT = "goods-left"
+ALREADY_LEFT = "already-left"
 
 
 def cancel(state: OrderState, command: Cancel, context: Context) -> Decision | Ask:
@@ -33,7 +33,7 @@ def cancel(state: OrderState, command: Cancel, context: Context) -> Decision | A
     - Unpaid and cancelled for its customer: their record learns for how long it held stock. A
       cancel by operations is not held against them.
     - Some goods have left: those go on. What could be held back is cancelled and refunded all the
-      same, and the answer's reason says so; if that is nothing: ``Refused`` with ``goods-left``.
+      same, and the answer's reason says so; if that is nothing: ``Refused`` with ``already-left``.
 
     Also raises ``Refused`` with ``wrong-state``. Cancelling twice is cancelling once.
     """
@@ -51,7 +51,7 @@ def cancel(state: OrderState, command: Cancel, context: Context) -> Decision | A
     asked = [part for part in state.parts if part.state in WITH_STORE]
     parked = [part for part in state.parts if part.state in ("parked", "held")]
     if not asked and not parked:
-        raise _goods_left()
+        raise _already_left()
     if asked and not context.answers:
         return Ask([(_store(part), _ask(part, command)) for part in asked])
     return _answered(turn, command, asked, parked)
@@ -75,7 +75,7 @@ def resolve(turn: Turn) -> None:
         turn.record(Cancelled(state.cancelled_by, state.reason, turn.now))
         finish(turn, "cancelled")
     else:
-        turn.record(CancelRefused(GOODS_LEFT, turn.now))
+        turn.record(CancelRefused(ALREADY_LEFT, turn.now))
 
 
 def _answered(
@@ -96,7 +96,7 @@ def _answered(
         elif answer == "confirming":
             confirming.append(part.fulfilment.fulfilment_id)
     if not held and not confirming:
-        raise _goods_left()
+        raise _already_left()
     for part in held:
         _end(turn, part, command.reason)
     if held:
@@ -109,9 +109,9 @@ def _answered(
         turn.record(Cancelled(command.by, command.reason, turn.now))
         finish(turn, "cancelled")
         return turn.answer()
-    turn.record(CancelRefused(GOODS_LEFT, turn.now))
+    turn.record(CancelRefused(ALREADY_LEFT, turn.now))
     settle(turn)
-    return turn.answer("goods-left: what was still in a store is cancelled, the rest goes on")
+    return turn.answer("already-left: what was still in a store is cancelled, the rest goes on")
 
 
 def _end(turn: Turn, part: Part, reason: str, damaged: Sequence[tuple[str, int]] = ()) -> None:
@@ -132,8 +132,8 @@ def _store(part: Part) -> str:
     return f"store/{part.fulfilment.store_id}"
 
 
-def _goods_left() -> Refused:
+def _already_left() -> Refused:
     return Refused(
-        GOODS_LEFT,
+        ALREADY_LEFT,
         "The goods have already left the store. Refuse them at the door or return them later.",
     )

@@ -212,8 +212,7 @@ def _confirmed(placed: Placed, state: OrderState, context: Context) -> Decision:
 
 
 def _code(context: Context) -> str:
-    secret: bytes = getattr(context.views, "pickup_secret", b"")
-    return pickup_code(context.command_id, context.entity_id, secret)
+    return pickup_code(context.command_id, context.entity_id, context.views.pickup_secret)
 
 
 def _goods(holds: Sequence[Hold]) -> int:

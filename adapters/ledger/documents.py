@@ -36,10 +36,6 @@ class StockLine(Struct, frozen=True, gc=False):
     line_id: str = ""
     fulfilment_id: str = ""
 
-    def delta(self, measure: str) -> int:
-        """The change of one measure, 0 if it did not change."""
-        return self.deltas.get(measure, 0)
-
     def __post_init__(self) -> None:
         unknown = self.deltas.keys() - set(STOCK_MEASURES)
         if unknown:

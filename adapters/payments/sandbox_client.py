@@ -62,21 +62,20 @@ class StatementPage(Struct, frozen=True):
 class SandboxProvider:
     """See :class:`adapters.payments.port.PaymentProvider` for what each call guarantees.
 
-    ``base_url`` is where the provider is reached (such as ``http://127.0.0.1:8080/sandbox``),
-    ``public_url`` where customers reach its page (default: the same). ``webhook_secrets`` are all
-    accepted, so that they can be rotated. ``clock_speed`` is the service clock's, see
-    ``adapters.payments.signature``. Without a ``session`` one is opened at the first call and
-    closed by :meth:`close`; a given one stays its owner's.
+    ``base_url`` is where the provider is reached (such as ``http://127.0.0.1:8080/sandbox``), its
+    page by customers too. ``webhook_secrets`` are all accepted, so that they can be rotated.
+    ``clock_speed`` is the service clock's, see ``adapters.payments.signature``. Without a
+    ``session`` one is opened at the first call and closed by :meth:`close`; a given one stays its
+    owner's.
     """
 
     def __init__(
         self, base_url: str, api_key: str, webhook_secrets: str | Sequence[str],
         session: aiohttp.ClientSession | None = None, *,
-        clock_speed: float = 1.0, public_url: str = "", timeout_real_s: float = CALL_TIMEOUT_REAL_S,
+        clock_speed: float = 1.0, timeout_real_s: float = CALL_TIMEOUT_REAL_S,
         capture: str = "automatic",
     ) -> None:  # fmt: skip
         self._base_url = base_url.rstrip("/")
-        self._public_url = (public_url or base_url).rstrip("/")
         self._headers = {"authorization": f"Bearer {api_key}"}
         secrets = [webhook_secrets] if isinstance(webhook_secrets, str) else list(webhook_secrets)
         if not secrets or not all(secrets):
@@ -145,7 +144,7 @@ class SandboxProvider:
 
     def pay_url(self, payment_id: str) -> str:
         """Where the customer pays."""
-        return f"{self._public_url}/pay/{_segment(payment_id)}"
+        return f"{self._base_url}/pay/{_segment(payment_id)}"
 
     async def close(self) -> None:
         """Close the session that was opened here."""

@@ -63,7 +63,8 @@ class GroupList(Struct, frozen=True, array_like=True, tag="campaign.groups.v1", 
 
 class Seating(Struct, frozen=True, array_like=True, tag="campaign.seating.v1", gc=False):
     """The answer to ``Confirm``. ``outcome``: ``sold`` (deliver it), ``formed`` (deliver it, at
-    ``price``), ``waiting`` (its group has not formed yet)."""
+    ``price``), ``waiting`` (its group has not formed yet), ``failed`` (its group did not form: pay
+    back)."""
 
     outcome: str
     group_id: str = ""

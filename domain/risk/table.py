@@ -5,7 +5,7 @@ rules that hold. Every threshold can be set, or its rule switched off, by name (
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -125,15 +125,15 @@ def judge(rules: Sequence[Rule], facts: Facts) -> Verdict:
     return Verdict(decision, tuple(reasons)) if reasons else _ALLOWED
 
 
-def rules_of(text: str, rules: Iterable[Rule] = DEFAULT_RULES) -> tuple[Rule, ...]:
-    """The rules with what a JSON object changes: ``{"unpaid-orders": 6}`` sets the threshold of the
-    rule's first condition, a list those of all, and null switches the rule off. Raises
-    ``ValueError`` for a rule that does not exist and for a wrong threshold."""
+def rules_of(text: str) -> tuple[Rule, ...]:
+    """:data:`DEFAULT_RULES` with what a JSON object changes: ``{"unpaid-orders": 6}`` sets the
+    threshold of the rule's first condition, a list those of all, and null switches the rule off.
+    Raises ``ValueError`` for a rule that does not exist and for a wrong threshold."""
     changes = json.loads(text) if text.strip() else {}
     if not isinstance(changes, dict):
         raise ValueError("Rules of risk are a JSON object: rule name -> threshold or null.")
     changed = []
-    for rule in rules:
+    for rule in DEFAULT_RULES:
         wanted = changes.pop(rule.name, rule)
         if wanted is None:
             continue

@@ -346,7 +346,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "RerouteBody": {"store_id": "s-8", "why": "s-8 has it, told by phone"},
     "RemedyBody": {"why": "the customer was called and agrees"},
     "AcknowledgementBody": {"device_id": "tablet-1", "offset": 12},
-    "CloseBody": {"why": "no store has it; customer agreed"},
     "SkuBody": _SKU_BODY,
     "SkusBody": {"skus": [{"sku": "MILK-1L", **_SKU_BODY}]},
     "StoreBody": {

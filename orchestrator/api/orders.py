@@ -155,12 +155,6 @@ class RemedyBody(Body):
     why: Annotated[Text, Field(min_length=1)]
 
 
-class CloseBody(Body):
-    """Why a parked fulfilment is given up."""
-
-    why: Annotated[Text, Field(min_length=1)]
-
-
 def hot_routes(desk: Desk) -> list[HotRoute]:
     """Placing, as raw ASGI."""
     decode = msgspec.json.Decoder(PlaceBody).decode
@@ -355,7 +349,7 @@ def _add_remedies(routes: APIRouter, desk: Desk) -> None:
         ),
     )
     async def close(
-        order_id: str, fulfilment_id: str, body: CloseBody, caller: Authorised, key: Key
+        order_id: str, fulfilment_id: str, body: RemedyBody, caller: Authorised, key: Key
     ) -> Response:
         """Give a parked fulfilment up: it is cancelled and refunded."""
         command = order.CloseParked(fulfilment_id, caller.name, body.why)

@@ -132,9 +132,7 @@ EXPLAINED: dict[str, Explained] = {
         "unknown-store": ("Unknown store", "Check the store id, or create it in the catalogue."),
         "unknown-rider": ("Unknown rider", "Check the rider's number."),
         "unknown-parcel": ("Unknown parcel", "Read the run anew; the parcel may have left it."),
-        "unknown-offer": ("Unknown offer", "Wait for the next offer."),
         "unknown-zone": ("Unknown dispatch zone", "Check the dispatch zone's id."),
-        "unknown-channel": ("Unknown channel", "Create the channel in the catalogue."),
         "unknown-device": ("Unknown device", "Register the device anew."),
         "unknown-kind": ("Unknown kind", "Check the address."),
         "unknown-command": ("Unknown command", "Check the address."),
@@ -198,6 +196,7 @@ EXPLAINED: dict[str, Explained] = {
             "Another sum is owed", "Nothing was booked. `owed` is the sum now: count anew."
         ),
         "remit-first": ("Remit first", "Hand in the cash held: `owed` in `currency`."),
+        "wrong-entity": ("Another entry", "Name in the body what the address names."),
         "wrong-shift": ("Another shift", "Name the dispatch zone of the shift."),
     }),
     **_explained(413, {
@@ -233,6 +232,10 @@ EXPLAINED: dict[str, Explained] = {
         "no-address": ("No address", "A delivery needs an address."),
         "no-customer": ("No customer", "Cash on delivery needs a known customer."),
         "invalid-block": ("Not to be blocked", "See `detail`."),
+        "invalid-channel": ("Impossible channel", "Mend what `detail` names."),
+        "invalid-sku": ("Impossible SKU", "Mend what `detail` names."),
+        "invalid-store": ("Impossible store", "Mend what `detail` names."),
+        "invalid-zone": ("Impossible zone", "Mend what `detail` names."),
         "no-document": ("No document id", "Give the document an id."),
         "no-items": ("No items", "Name at least one item."),
         "exceeds-quota": ("More than the quota", "The campaign does not hold so many units."),

@@ -1,7 +1,7 @@
 """The typed client of the service: HTTP with safe retries, sockets with resume.
 
-Everything outside the service (simulator, load tests, integrators) speaks to it through this
-module and nothing else::
+For integrators in Python, and what the simulated city and the load tests use. Whoever cannot use it
+speaks the same HTTP and sockets (``docs/protocol``), as the pages and Locust's users do::
 
     async with DoorstepClient("http://127.0.0.1:8080", token) as shop:
         order = await shop.place_order({...}, key="basket-17")
@@ -54,10 +54,14 @@ class DoorstepClient(
     DeviceCalls,
     RiskCalls,
 ):
-    """Every route of the service, with one token. Safe to share between tasks.
+    """The calls of channels, stores, riders and operations, with one token. Safe to share between
+    tasks.
 
-    All methods raise :class:`ProblemError`; calls that change something are repeated with the same
-    Idempotency-Key until their outcome is known or the retries are used up.
+    A route without a method of its own (the list of dispatch zones, a provider's webhook, what is
+    outside ``/v1``) has none here: below ``/v1``, :meth:`get` and :meth:`post` reach it.
+
+    Methods that call over HTTP raise :class:`ProblemError`. A call is repeated until its outcome is
+    known or the retries are used up, a ``POST`` with one Idempotency-Key.
     """
 
     def store_socket(

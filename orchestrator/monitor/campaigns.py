@@ -56,8 +56,7 @@ class Campaigns:
         }
 
     def _forget_if_over(self, campaign_id: str) -> None:
-        brief = self._briefs[campaign_id]
-        if brief.ended and not brief.tally.held and not brief.open_groups:
+        if self._briefs[campaign_id].over:
             del self._briefs[campaign_id]
             self._anomalies.clear_owner(f"campaign/{campaign_id}")
 

@@ -91,13 +91,11 @@ class Hub:
         *,
         heartbeat_s: float,
         queue_bytes_max: int,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._queue_bytes_max = queue_bytes_max
-        self._now = now
         self._members: dict[str, dict[str, Member]] = {}
         self._acks: dict[Member, None] = {}
         self._due: list[tuple[float, int, Connection]] = []
@@ -119,14 +117,14 @@ class Hub:
             uuid4().hex,
             Outbox(self._queue_bytes_max),
             heartbeat_s=self._heartbeat_s,
-            now=self._now(),
+            now=time.monotonic(),
         )
         member = Member(owner, session, self._clock.now())
         member.connection = Connection(
             session,
             audience=owner.partition("/")[0],
             writers=self.writers,
-            now=self._now,
+            now=time.monotonic,
             on_want=lambda want: self._on_want(member, verify, want),
             on_received=lambda: self._on_received(member),
             on_drained=lambda: member.connection.handle(session.drained()),
@@ -257,13 +255,13 @@ class Hub:
             _supersede(older)
         for told in self.presence:
             told(member.owner, session.device_id, True)
-        member.connection.handle(session.authenticated(self._now(), expires_in_s))
+        member.connection.handle(session.authenticated(time.monotonic(), expires_in_s))
         self.watch(member.connection)
 
     async def _ask_inbox(self, member: Member, want: Register | Read) -> None:
         session = member.session
         command = self._inbox_command(member, want)
-        give_up_at = self._now() + RESUME_S
+        give_up_at = time.monotonic() + RESUME_S
         while not member.connection.ended:
             try:
                 # Harmless when repeated; without an id its large answer is not kept either.
@@ -277,7 +275,7 @@ class Hub:
                 member.connection.handle(close)
                 return
             except DoorstepError as error:
-                if self._now() >= give_up_at:
+                if time.monotonic() >= give_up_at:
                     close = session.fail(CloseCode.UNAVAILABLE, error.code, error.detail)
                     member.connection.handle(close)
                     return
@@ -337,10 +335,10 @@ class Hub:
     # Timer
 
     async def _tick_for_ever(self) -> None:
-        flush_at = self._now()
+        flush_at = time.monotonic()
         while True:
             await asyncio.sleep(ACK_S / 4)
-            now = self._now()
+            now = time.monotonic()
             self.tick(now)
             if now >= flush_at:
                 flush_at = now + ACK_S

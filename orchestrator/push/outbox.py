@@ -58,11 +58,11 @@ class Outbox:
 
     __slots__ = ("_latest", "_queue", "bytes", "bytes_max", "wake")
 
-    def __init__(self, bytes_max: int, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self.bytes = 0
         """Bytes queued or being written."""
         self.bytes_max = bytes_max
-        self.wake = wake
+        self.wake: Callable[[], None] = lambda: None
         self._queue: deque[WireFrame] = deque()
         self._latest: dict[str, WireFrame] = {}
 

@@ -104,11 +104,10 @@ async def serve_topic(
     topic_of: Callable[[], Awaitable[Topic]],
     heartbeat_s: float,
     queue_bytes_max: int,
-    now: Callable[[], float] = time.monotonic,
 ) -> None:
     """One socket on a topic, until it ends. ``topic_of()`` is awaited after a good token and gives
     the topic, or raises ``Refused``; retryable errors close the socket with a resumable code."""
-    session = TopicSession(Outbox(queue_bytes_max), heartbeat_s=heartbeat_s, now=now())
+    session = TopicSession(Outbox(queue_bytes_max), heartbeat_s=heartbeat_s, now=time.monotonic())
     topic: Topic | None = None
     joining: asyncio.Task[None] | None = None
 
@@ -129,7 +128,7 @@ async def serve_topic(
         if session.phase is Phase.CLOSED:
             return
         topic = found
-        session.authenticated(now(), found.epoch, expires_in_s)
+        session.authenticated(time.monotonic(), found.epoch, expires_in_s)
         found.join(session)
         hub.watch(connection)
 
@@ -142,7 +141,7 @@ async def serve_topic(
         session,
         audience=audience,
         writers=hub.writers,
-        now=now,
+        now=time.monotonic,
         on_want=on_want,
         on_drained=lambda: topic.catch_up(session) if topic else None,
     )

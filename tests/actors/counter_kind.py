@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from actors.engine.kind import NEVER, Answered, Ask, Context, Decision, Kind, Send, Tell, Wake
-from domain.errors import Problem, Refused
+from domain.errors import Problem, Refused, error_of
 from domain.message import Command, Event
 
 
@@ -113,7 +113,7 @@ def decide(state: Count | None, command: object, context: Context) -> Decision |
                 return Ask([(f"counter/{other}", Add(amount))], memo=amount)
             (answer,) = context.answers
             if isinstance(answer, Problem):
-                answer.raise_()
+                raise error_of(answer)
             return Decision([Added(context.memo)], reply=Both(answer, total + amount))
         case SeeVia(other, amount):
             if not context.answers:

@@ -68,7 +68,7 @@ def test_as_many_orders_as_were_expected_take_two_bytes_each_and_a_huge_quota_ta
 
 def test_nobody_is_told_sold_out_before_it_is_known_what_every_store_has_set_aside() -> None:
     """Whoever hears of the units a moment late asks the campaign, which knows."""
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     views.apply("campaign", CAMPAIGN, opened(START), START)
     views.campaigns[CAMPAIGN].check(order_id(1), "app", START + 1)
     nothing = campaign.After((campaign.Share("s-1", 0),), campaign.Tally())
@@ -98,7 +98,7 @@ def test_a_process_that_starts_later_knows_the_same_orders(rule: dict[str, Any] 
     world.pay(1)
     world.place(2, 6, group_id=group_id)
     world.pay(2)
-    later = Views()
+    later = Views(pickup_secret=b"pick-up")
     later.load("campaign", "c-1", world.campaign_state)
     for views in (world.views, later):
         assert [told(views, number) for number in (1, 2)] == ["", ""]
@@ -118,7 +118,7 @@ def test_a_campaign_that_has_forgotten_the_seats_of_its_first_buyers_still_knows
     state = world.campaign_state
     assert state.settled_seat(world.order_of(0).claim_id) is None
     stored = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=CampaignState)
-    later = Views()
+    later = Views(pickup_secret=b"pick-up")
     later.load("campaign", "c-1", stored)
     for views in (world.views, later):
         assert [told(views, number) for number in range(10)] == [""] * 10

@@ -580,7 +580,7 @@ def test_while_picking_the_clerk_decides_held_back_means_cancelled() -> None:
 
 def test_while_picking_the_clerk_decides_already_left_means_the_order_goes_on() -> None:
     world = through(cancelling(), returned(accepted=False))
-    assert (world.order.state, world.order.reason) == ("paid", "goods-left")
+    assert (world.order.state, world.order.reason) == ("paid", "already-left")
     through(world, delivered())
     assert world.order.state == "completed"
     assert not refunded(world)
@@ -599,17 +599,17 @@ def test_a_rejection_while_cancelling_is_a_cancel() -> None:
 
 def test_goods_that_left_refuse_the_cancel_and_change_nothing() -> None:
     world = through(paid_world(), progress("picked_up"))
-    assert refused(world, order.Cancel("no")).code == "goods-left"
+    assert refused(world, order.Cancel("no")).code == "already-left"
     world = paid_world()
     world.cancel_answers[part_id()] = "left"
-    assert refused(world, order.Cancel("no")).code == "goods-left"
+    assert refused(world, order.Cancel("no")).code == "already-left"
 
 
 def test_of_a_split_order_what_is_still_in_a_store_is_cancelled_and_the_rest_goes_on() -> None:
     world = through(split_world(), progress("picked_up", 1))
     view = world.tell_and_run(order.Cancel("no"))
     assert view.state == "paid"
-    assert view.reason.startswith("goods-left")
+    assert view.reason.startswith("already-left")
     assert sorted(states(world)) == ["cancelled", "picked_up"]
     gone = next(part for part in world.order.parts if part.state == "cancelled")
     cost = sum(

@@ -65,7 +65,7 @@ def one(views: Views, position: Position = HOME, now: float = NOW, channel: str 
 
 @pytest.fixture
 def views() -> Views:
-    known = Views()
+    known = Views(pickup_secret=b"pick-up")
     put(known, profile())
     stock(known, "s-1", milk=5, tea=2)
     return known
@@ -76,9 +76,22 @@ def views() -> Views:
 
 def test_it_follows_catalogue_inventory_store_and_campaigns() -> None:
     assert KINDS_FOLLOWED == ("catalogue", "inventory", "store", "campaign", "risk")
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
+    assert views.kinds_followed == KINDS_FOLLOWED
     views.apply("order", "o-1", object(), NOW)
     assert list(views.candidates(HOME, ("milk",), NOW)) == []
+
+
+def test_whom_one_follows_is_nobody_elses_matter() -> None:
+    gateway = Views(pickup_secret=b"pick-up", kinds_followed=(*KINDS_FOLLOWED, "device"))
+    assert "device" in gateway.kinds_followed
+    assert Views(pickup_secret=b"pick-up").kinds_followed == KINDS_FOLLOWED
+
+
+@pytest.mark.parametrize("secret", [b"", b"x" * 65])
+def test_pick_up_codes_are_never_made_with_a_key_that_cannot_keep_them(secret: bytes) -> None:
+    with pytest.raises(ValueError, match="DOORSTEP_PICKUP_SECRET"):
+        Views(pickup_secret=secret)
 
 
 def test_stock_is_what_the_last_event_left(views: Views) -> None:
@@ -91,7 +104,7 @@ def test_stock_is_what_the_last_event_left(views: Views) -> None:
 
 
 def test_stock_may_be_heard_of_before_its_store() -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     stock(views, "s-1", milk=5)
     assert views.candidate("s-1", NOW) is None
     put(views, profile())
@@ -162,7 +175,7 @@ def test_a_paused_item_is_not_sellable_and_comes_back_as_it_is_then(views: Views
 def test_opening_hours_are_local_and_may_pass_midnight(
     opens: int, closes: int, zone: str, second: int, is_open: bool
 ) -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     put(views, profile(opens_s=opens, closes_s=closes, time_zone=zone))
     assert views.is_open("s-1", MIDNIGHT + second) is is_open
 
@@ -217,7 +230,7 @@ def test_a_named_store_is_a_candidate_for_pickup_and_where_it_delivers(views: Vi
 
 
 def test_the_best_tier_of_a_store_is_given() -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     inner, outer = Circle(HOME, 1_000.0), Circle(HOME, 4_000.0)
     put(views, profile(zones=(Zone("far", 2, outer, 1), Zone("near", 1, inner, 1))))
     for position, zone_id in ((HOME, "near"), (Position(50.02, 8.0), "far")):
@@ -253,7 +266,7 @@ areas: st.SearchStrategy[Area] = circles | triangles
 def test_the_grid_finds_exactly_the_stores_whose_zone_contains_the_address(
     shops: list[tuple[Position, Area]], position: Position
 ) -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     for number, (at, area) in enumerate(shops):
         put(views, profile(f"s-{number}", at, zones=(Zone("z", 1, area, 1),)))
     found = {c.store.store_id for c in views.candidates(position, (), NOW)}
@@ -275,7 +288,7 @@ def test_the_nearest_of_the_stores_without_load_is_found_in_the_grid(
         return (edge + degrees + 180.0) % 360.0 - 180.0
 
     position = Position(lat, around(east))
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     for number, (store_lat, store_east, has_milk) in enumerate(shops):
         name, at = f"s-{number}", Position(store_lat, around(store_east))
         put(views, profile(name, at, zones=(Zone("z", 1, Circle(at, 12_000.0), 1),)))
@@ -302,7 +315,7 @@ def test_the_nearest_of_the_stores_without_load_is_found_in_the_grid(
 def test_zones_over_the_date_line_the_pole_and_whole_countries_are_found(
     centre: Position, radius_m: float, position: Position
 ) -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     put(views, profile(at=centre, zones=(Zone("z", 1, Circle(centre, radius_m), 1),)))
     stock(views, "s-1", milk=1)
     assert contains(Circle(centre, radius_m), position)
@@ -369,7 +382,7 @@ def test_a_channel_sees_its_own_allotment_on_top_of_the_pool(views: Views) -> No
 
 
 def test_a_snapshot_and_the_events_lead_to_the_same_view() -> None:
-    followed, loaded = Views(), Views()
+    followed, loaded = Views(pickup_secret=b"pick-up"), Views(pickup_secret=b"pick-up")
     store = profile()
     events: list[Any] = [
         Received("d", (StockItem("milk", 9),), "", (Left("milk", 9),), NOW),

@@ -41,7 +41,7 @@ async def follow(views: Views, shard: Shard) -> None:
 
 
 async def test_a_campaign_that_ended_unseen_is_no_longer_sold() -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     names = [f"c-{number}" for number in range(8)]
     opened = campaign.Opened(flash_terms(), (Component("cup", 1),), 1000, "ops", START)
     for name in names:
@@ -53,7 +53,7 @@ async def test_a_campaign_that_ended_unseen_is_no_longer_sold() -> None:
 
 
 async def test_a_block_that_was_removed_unseen_holds_nobody_up() -> None:
-    views = Views()
+    views = Views(pickup_secret=b"pick-up")
     block = Block("customer", "c-1", "bot", "ops")
     views.apply("risk", "block:customer:c-1", BlockPut(block, START), START)
     assert views.blocks.covers("customer", "c-1", START)

@@ -71,8 +71,7 @@ class EngineWorld:
         )  # fmt: skip
         self.clock = ManualClock()
         self.journal = MemoryJournal()
-        self.views = Views()
-        self.views.pickup_secret = b"p" * 32
+        self.views = Views(pickup_secret=b"p" * 32)
         self.owed: list[Command] = []
         registry = Registry(
             KINDS,

@@ -66,7 +66,7 @@ class World:
     commands: int = 0
 
     def __post_init__(self) -> None:
-        self.views = Views()
+        self.views = Views(pickup_secret=b"secret of pick-up codes")
         self._put(SkuPut(Sku("tea", "Tea", 333, weight_g=100)))
         self._put(SkuPut(Sku("cup", "Cup", 1000, weight_g=300)))
         self._put(SkuPut(Sku("pot", "Pot", 2500, weight_g=900)))

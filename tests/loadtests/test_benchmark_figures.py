@@ -3,6 +3,7 @@
 import pytest
 
 from loadtests.figures import BOUNDS, Bound, cost_us, quantile, ratio, rounded, verdict
+from loadtests.push import arrived
 from loadtests.soak import last_to_first
 
 
@@ -27,6 +28,18 @@ def test_a_quantile_is_a_value_that_occurred() -> None:
     assert quantile(values, 0.5) == 51.0
     assert quantile(values, 0.99) == 100.0
     assert quantile([], 0.99) == 0.0
+
+
+def test_of_what_came_to_no_tablet_all_is_missing_and_nothing_was_quick() -> None:
+    nothing = arrived([], missing=40)
+    assert nothing == {
+        "messages": 0, "missing": 40, "p50_ms": None, "p99_ms": None, "max_ms": None
+    }  # fmt: skip
+    assert verdict("push", "missing", nothing["missing"]) is False
+    assert verdict("push", "p99_ms", nothing["p99_ms"]) is None
+    assert arrived([3.0, 1.0], missing=0) == {
+        "messages": 2, "missing": 0, "p50_ms": 3.0, "p99_ms": 3.0, "max_ms": 3.0
+    }  # fmt: skip
 
 
 def test_cost_is_told_per_order_the_dearest_process_first() -> None:

@@ -1,16 +1,18 @@
 """The verdict finds what a book that does not add up looks like, and is silent on one that does."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from loadtests.outcome import Outcome, Result, show
 from loadtests.verdict import (
+    COMES_BACK_S,
     CustomersSaw,
     Evidence,
     RiderSaw,
+    SoldOut,
     TabletSaw,
     figures,
     is_fault,
@@ -19,7 +21,7 @@ from loadtests.verdict import (
 from orchestrator.client import models
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-QUOTA, PRICE, RECEIVED = 2, 990, 10
+QUOTA, PRICE, RECEIVED, PAY_S = 2, 990, 10, 60.0
 STORE, SKU, CAMPAIGN, RIDER = "s1", "cup", "c1", "r1"
 
 
@@ -50,7 +52,7 @@ def campaign(sold: int = 2, *, group: models.GroupTerms | None = None) -> models
     share = models.CampaignQuota(STORE, QUOTA, QUOTA, 0, 0, sold, QUOTA - sold, "")
     return models.Campaign(
         CAMPAIGN, "sale", "group_buy" if group else "flash_sale", "ended", SKU, PRICE, 1_990, "EUR",
-        NOW, NOW, 1, 60.0, ["app"], "platform", group, 0,
+        NOW, NOW, 1, PAY_S, ["app"], "platform", group, 0,
         models.UnitTally(0, 0, sold, QUOTA - sold), [share], 0, 1 if group else 0, 0,
     )  # fmt: skip
 
@@ -355,6 +357,90 @@ def test_a_run_in_which_nothing_happened_proves_nothing() -> None:
     evidence.tablets[STORE].tickets = {}
     evidence.riders[RIDER].delivered = []
     assert kinds(evidence) == {"nothing-happened", "nothing-sold"}
+
+
+def test_every_campaign_must_have_sold_something() -> None:
+    evidence = sold_out()
+    unsold = replace(campaign(0), campaign_id="c2", name="ladder")
+    evidence.campaigns["c2"] = unsold
+    [finding] = judge(evidence)
+    assert (finding.kind, finding.subject) == ("nothing-sold", "c2")
+    assert finding.text.startswith("ladder sold nothing")
+
+
+def test_a_group_buy_in_which_no_group_formed_proves_nothing() -> None:
+    evidence = grouped("normal", 2, [])
+    formed = evidence.campaigns[CAMPAIGN]
+    none = replace(
+        formed, units=models.UnitTally(0, 0, 0, QUOTA), formed_groups=0, failed_groups=2,
+        quota=[replace(formed.quota[0], sold=0, returned=QUOTA)],
+    )  # fmt: skip
+    for number in (1, 2):
+        evidence.orders[f"o{number}"] = order(number, state="cancelled", paid=0)
+    evidence.orders["o4"] = replace(order(4), campaign_id="")
+    evidence.campaigns[CAMPAIGN] = none
+    found = {finding.kind: finding.subject for finding in judge(evidence)}
+    assert found["nothing-formed"] == found["nothing-sold"] == CAMPAIGN
+    assert "nothing-happened" not in found
+
+
+def one_came_back(told_after_s: float, **changes: object) -> Evidence:
+    """One unit was sold. The other was not paid for in time and came back, and nobody had it in the
+    end; so long after the start somebody was last told that all was sold."""
+    evidence = sold_out()
+    evidence.orders["o2"] = replace(order(2, state="cancelled", paid=0), **changes)  # type: ignore[arg-type]
+    evidence.orders.pop("o3")
+    evidence.customers = CustomersSaw(["o1", "o2"], {"p1": PRICE})
+    evidence.customers.sold_out[CAMPAIGN] = SoldOut(NOW.timestamp() + told_after_s, 0)
+    evidence.campaigns[CAMPAIGN] = campaign(1)
+    evidence.stock[STORE], evidence.ledger_stock[STORE] = stock(9), ledger(9)
+    evidence.tablets[STORE].tickets.pop("o2-1")
+    evidence.riders[RIDER].delivered.remove("o2-1")
+    return evidence
+
+
+LONG_AFTER_S = PAY_S + COMES_BACK_S + 1.0
+
+
+def test_who_is_told_sold_out_long_after_units_came_back_that_nobody_got_was_turned_away() -> None:
+    [finding] = judge(one_came_back(LONG_AFTER_S))
+    assert (finding.kind, finding.subject) == ("turned-away", CAMPAIGN)
+    assert finding.text == (
+        "1 units were never sold, but 76.0 s after the start, when 1 had long been free, somebody "
+        "was told sold out (the page said 0)"
+    )
+
+
+@pytest.mark.parametrize("told_after_s", [0.5, PAY_S - 1.0, PAY_S + COMES_BACK_S])
+def test_sold_out_is_true_until_units_are_back_and_the_news_is_everywhere(
+    told_after_s: float,
+) -> None:
+    assert judge(one_came_back(told_after_s)) == []
+
+
+def test_how_long_news_takes_is_real_time_however_fast_the_services_clock() -> None:
+    evidence = one_came_back(LONG_AFTER_S)
+    evidence.clock_speed = 4.0
+    assert judge(evidence) == []
+
+
+def test_units_that_came_back_and_were_sold_again_turned_nobody_away() -> None:
+    evidence = sold_out()
+    told_at = NOW.timestamp() + LONG_AFTER_S
+    evidence.customers.sold_out[CAMPAIGN] = SoldOut(told_at, 0)
+    assert judge(evidence) == []
+
+
+def test_units_whose_payment_may_still_have_come_were_not_free() -> None:
+    failed = models.Payment("p2", "sandbox", "failed", PRICE, "EUR")
+    assert judge(one_came_back(LONG_AFTER_S, payments=[failed])) == []
+
+
+def test_units_of_a_later_order_that_was_given_up_too_were_not_free() -> None:
+    evidence = one_came_back(LONG_AFTER_S)
+    later = replace(order(3, state="cancelled", paid=0), placed_at=NOW + timedelta(seconds=70))
+    evidence.orders["o3"] = later
+    assert judge(evidence) == []
 
 
 def grouped(kind: str, size: int, steps: list[models.PriceStep], refunded: int = 0) -> Evidence:

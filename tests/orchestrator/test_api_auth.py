@@ -82,18 +82,37 @@ def test_rubbish_is_refused(token: str) -> None:
     assert refused(Tokens(SECRET), token) == "token-invalid"
 
 
-def test_only_so_many_tokens_are_remembered_and_forgotten_ones_still_hold() -> None:
+@pytest.fixture
+def signatures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens whose signature was checked, in order."""
+    checked: list[str] = []
+    decode = jwt.decode
+
+    def counted(token: str, *arguments: Any, **options: Any) -> Any:
+        checked.append(token)
+        return decode(token, *arguments, **options)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    return checked
+
+
+def test_only_so_many_tokens_are_remembered_and_forgotten_ones_still_hold(
+    signatures: list[str],
+) -> None:
     tokens = Tokens(SECRET, cached_max=3)
     issued = [tokens.issue("rider", f"r-{number}") for number in range(10)]
     assert [tokens.verify(token).subject for token in issued] == [f"r-{n}" for n in range(10)]
-    assert tokens.remembered == 3
+    assert signatures == issued
+    assert [tokens.verify(token).subject for token in issued[-3:]] == ["r-7", "r-8", "r-9"]
+    assert signatures == issued, "the newest three are remembered"
     assert tokens.verify(issued[0]).subject == "r-0"
+    assert signatures == [*issued, issued[0]]
 
 
-def test_a_refused_token_is_not_remembered() -> None:
+def test_a_refused_token_is_not_remembered(signatures: list[str]) -> None:
     tokens = Tokens(SECRET)
-    refused(tokens, "a.b.c")
-    assert tokens.remembered == 0
+    assert [refused(tokens, "a.b.c") for _ in range(2)] == ["token-invalid"] * 2
+    assert signatures == ["a.b.c"] * 2
 
 
 def test_a_short_secret_and_an_unknown_role_are_refused_at_once() -> None:

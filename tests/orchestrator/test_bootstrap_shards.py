@@ -8,6 +8,7 @@ import redis.asyncio as redis
 
 from actors.engine.placement import id_on_own_shard
 from actors.engine.ports import Shard
+from actors.views import KINDS_FOLLOWED
 from adapters.redis.server import EmbeddedRedis
 from domain.errors import Refused
 from orchestrator import bootstrap
@@ -25,6 +26,22 @@ async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
 def settings(tmp_path: Path, server: EmbeddedRedis, **changed: int) -> Settings:
     given = Settings(data=tmp_path, redis_url=server.url, **changed)  # type: ignore[arg-type]
     return bootstrap.resolve(given)
+
+
+def test_a_node_without_orders_follows_the_catalogue_alone(tmp_path: Path) -> None:
+    given = bootstrap.resolve(Settings(data=tmp_path, actors=2))
+    hosts = bootstrap.plan_of(given).hosts
+    selling = {node for node in hosts if any(shard.kind == "order" for shard in hosts[node])}
+    for node in hosts:
+        views = bootstrap._views_of(given, node)
+        assert views.kinds_followed == (KINDS_FOLLOWED if node in selling else ("catalogue",))
+        assert views.pickup_secret == given.pickup_secret.get_secret_value().encode()
+    assert 0 < len(selling) < len(hosts)
+
+
+def test_settings_without_the_secret_of_pick_up_codes_make_no_node() -> None:
+    with pytest.raises(ValueError, match="DOORSTEP_PICKUP_SECRET"):
+        bootstrap.make_views(Settings(_env_file=None))
 
 
 async def test_another_number_of_shards_is_refused_before_anything_is_served(

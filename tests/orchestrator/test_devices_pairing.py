@@ -28,7 +28,7 @@ class Codes:
         self.states: dict[str, Any] = {}
         self.answers: dict[str, Any] = {}
         self.world = world
-        self.views = Views()
+        self.views = Views(pickup_secret=b"pick-up")
         world.views.sessions = self.views.sessions
         for command in (CreateCode, RedeemCode, RenewSession, EndSession):
             world.runtime.replies[command] = self.answer

@@ -140,7 +140,7 @@ def histories() -> dict[str, list[Any]]:
             placed(at=next(t)), paid(next(t)),
             order.CancelRequested("customer", "late", next(t), ("o1-1", "o1-2")),
             order.CancelRequested("customer", "late", next(t), ("o1-2",)),
-            order.CancelRefused("goods-left", next(t)),
+            order.CancelRefused("already-left", next(t)),
             order.CancelRequested("customer", "late", next(t), ("o1-2",)),
             order.Cancelled("customer", "late", next(t)),
         ],

@@ -30,7 +30,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def engine_world() -> AsyncIterator[tuple[PushWorld, LocalRuntime]]:
-    settings = Settings(_env_file=None)
+    settings = Settings(_env_file=None, pickup_secret="pick-up")
     engine = LocalRuntime(
         plan_of(settings),
         make_registry(),

@@ -11,10 +11,10 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from actors.engine.codec import Registry, encode
+from actors.engine.codec import Registry, answer_of, encode
 from actors.engine.feed import JournalFeed
 from actors.engine.kind import Kind
-from actors.engine.local_runtime import LocalRuntime, answer_of
+from actors.engine.local_runtime import LocalRuntime
 from actors.engine.node import Node
 from actors.engine.placement import Plan
 from actors.engine.ports import Record, Shard
@@ -118,7 +118,7 @@ class World:
             self.registry,
             self.journal,
             self.clock,
-            make_views=Views,
+            make_views=lambda: Views(pickup_secret=b"secret of pick-up codes"),
             effects={
                 "provider": self.provider,
                 "notify": Notices(self.weather, self.chance.stream("notices")),

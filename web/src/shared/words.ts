@@ -12,7 +12,7 @@ const WORDS: Readonly<Record<string, readonly [string, string]>> = {
   "all short": ["nothing was there", "全部缺货"],
   "stock was gone": ["the stock was gone", "库存已失效"],
   "held back": ["held back by the store", "门店已留货"],
-  "goods-left": ["the goods had left", "商品已离店"],
+  "already-left": ["the goods had left", "商品已离店"],
   "lock-gone": ["its lock was gone", "库存锁定已失效"],
   "Items are missing": ["items are missing", "商品缺货"],
   "Too much to do": ["too much to do", "订单太多"],
