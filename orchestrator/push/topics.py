@@ -46,6 +46,8 @@ class Topic:
         self.head = 0
         self.document: dict[str, Any] = {}
         self._encoded: bytes | None = None
+        self._latest: dict[str, WireFrame] = {}
+        """What was published under each key last: who joins later gets it, too."""
         self._watchers: dict[TopicSession, None] = {}
 
     @property
@@ -57,6 +59,8 @@ class Topic:
         """Send the document as it is, and whatever changes from now on."""
         self._watchers[session] = None
         session.start(self.head, self._bytes())
+        for key, frame in self._latest.items():
+            session.deliver_latest(key, frame)
 
     def leave(self, session: TopicSession) -> None:
         """Stop sending to this session."""
@@ -84,9 +88,13 @@ class Topic:
 
     def publish_latest(self, key: str, value: dict[str, Any]) -> None:
         """The newest value of something that changes too often to send each time."""
-        frame = WireFrame.of(Latest(key, Raw(_encoder.encode(value))))
+        frame = self._latest[key] = WireFrame.of(Latest(key, Raw(_encoder.encode(value))))
         for session in self._watchers:
             session.deliver_latest(key, frame)
+
+    def retire_latest(self, key: str) -> None:
+        """The key has no value any more."""
+        self._latest.pop(key, None)
 
     def _bytes(self) -> bytes:
         if self._encoded is None:
@@ -276,6 +284,8 @@ class OrderTopics:
         for rider_id, orders in list(self._carriers.items()):
             if order_id in orders and rider_id not in carrying:
                 del orders[order_id]
+                if order_id in self._topics:
+                    self._topics[order_id].retire_latest(f"rider:{rider_id}")
                 if not orders:
                     del self._carriers[rider_id]
         new = [r for r in carrying if order_id not in self._carriers.get(r, ())]

@@ -143,6 +143,33 @@ def test_who_left_hears_nothing_more() -> None:
     assert not topic.watched
 
 
+def test_who_joins_later_is_told_the_latest_values_behind_the_document() -> None:
+    topic = Topic()
+    topic.publish({"n": 1})
+    for lat in (52.0, 53.0):
+        topic.publish_latest("rider:r-1", {"lat": lat})
+    topic.publish_latest("rider:r-2", {"lat": 54.0})
+    topic.retire_latest("rider:r-2")
+    said = [json.loads(text) for text in taken(watcher(topic).outbox)]
+    assert [frame["frame"] for frame in said] == ["hello", "snapshot", "latest"]
+    assert (said[2]["key"], said[2]["data"]) == ("rider:r-1", {"lat": 53.0})
+
+
+async def test_who_carries_a_parcel_no_more_is_not_shown_to_who_joins_then() -> None:
+    runtime = FakeRuntime()
+    topics = OrderTopics(runtime)
+    shift = rider.ShiftStarted("north", "bike", Position(52.0, 5.0), 3, 50_000, None, 1e9)
+    topics.apply("rider", "r-1", shift, 1e9)
+    for state, shown in (("picked_up", True), ("delivered", False)):
+        part = replace(ORDER_VIEW.fulfilments[0], state=state, rider_id="r-1")
+        runtime.replies[order.Get] = replace(ORDER_VIEW, fulfilments=(part,))
+        topics.apply("order", ORDER_VIEW.order_id, None, 1e9)
+        topic = await topics.topic(ORDER_VIEW.order_id)
+        await asyncio.gather(*topics._tasks)
+        said = taken(watcher(topic).outbox)
+        assert any('"latest"' in text for text in said) == shown
+
+
 async def test_a_riders_place_has_one_shape_wherever_it_was_learnt() -> None:
     shift = rider.ShiftStarted("north", "bike", Position(52.0, 5.0), 3, 50_000, None, 1e9)
     on_the_way = replace(
