@@ -10,8 +10,9 @@ import pytest
 from actors.engine import host, shell
 from actors.engine.codec import Registry
 from actors.engine.host import ANSWERS_FADE_S, Deliver
-from actors.engine.kind import Context
+from actors.engine.kind import Context, Wake
 from actors.engine.local_runtime import LocalRuntime
+from actors.engine.node import ViewsPort
 from actors.engine.placement import Plan
 from actors.engine.ports import Append, Shard, Stored
 from domain.errors import Busy, Refused, Unavailable
@@ -337,6 +338,60 @@ async def test_a_deadline_survives_a_restart_that_comes_after_it(world: World) -
     await world.total(HERE)
     shard = PLAN.shard_of("counter", HERE)
     assert (await world.runtime.feed.states(shard))[0][HERE].reminders == 1
+
+
+class Neighbours(ViewsPort):
+    """Which entities a node's read models know."""
+
+    kinds_followed = ("counter",)
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def load(self, kind: str, entity: str, state: Any) -> None:
+        self.known.add(entity)
+
+
+class SlowReading(MemoryJournal):
+    """States are recovered in so many turns of the loop that everything else comes first."""
+
+    async def recover(self, shard: Shard) -> tuple[AsyncIterator[list[Stored]], int]:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return await super().recover(shard)
+
+
+async def test_a_deadline_that_is_due_at_a_start_waits_until_the_views_are_whole() -> None:
+    """It would be decided on what they lack: a store that the catalogue does not have."""
+    seen: list[set[str]] = []
+
+    def decide(state: Any, command: Any, context: Context) -> Any:
+        if isinstance(command, Wake):
+            seen.append(set(context.views.known))
+        return COUNTER.decide(state, command, context)
+
+    class Following(World):
+        def __init__(self) -> None:
+            super().__init__()
+            self.journal = SlowReading()
+            self.runtime = self._runtime()
+
+        def _runtime(self) -> LocalRuntime:
+            registry = Registry([replace(COUNTER, decide=decide)])
+            return LocalRuntime(
+                PLAN, registry, self.journal, self.clock, make_views=Neighbours, passivate_s=60.0
+            )
+
+    world = Following()
+    await world.runtime.start()
+    await world.ask(THERE, Add(1), "one")
+    await world.ask(HERE, RemindAt(1_060.0), "two")
+    await world.runtime.crash(world.node_of(HERE))
+    world.clock.advance(500.0)
+    await world.runtime.restart(world.node_of(HERE))
+    await world.total(HERE)
+    assert seen == [{HERE, THERE}]
+    await world.runtime.close()
 
 
 async def test_recovery_from_a_snapshot_and_its_tail_equals_the_whole_history(
