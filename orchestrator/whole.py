@@ -14,7 +14,6 @@ a connection, an access log.
 """
 
 import asyncio
-import re
 from collections.abc import Coroutine, MutableMapping, Sequence
 from typing import Any, Protocol
 
@@ -24,9 +23,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from orchestrator.corked import Corked
 
 __all__ = ["Answer", "Headers", "Http", "WholeRoutes", "head_of"]
-
-_forbidden = re.compile(rb"[\r\n\0]").search
-"""No header holds one of these: another header, or another answer, would begin there."""
 
 Scope = MutableMapping[str, Any]
 Headers = dict[bytes, bytes]
@@ -45,10 +41,11 @@ def head_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The headers' lines. Raises ``ValueError`` for a name or value that would begin another."""
     parts: list[bytes] = []
     for name, value in headers:
-        parts += (name, value)
-    if _forbidden(b"".join(parts)) is not None:
+        parts += (name, b": ", value, b"\r\n")
+    head = b"".join(parts)
+    if not head.count(b"\r") == head.count(b"\n") == len(headers) or b"\0" in head:
         raise ValueError("A header holds a line's end.")
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
+    return head
 
 
 class WholeRoutes(Protocol):
@@ -103,6 +100,12 @@ class Http(HttpToolsProtocol):
         if self._taken is not None:
             self._leave_to_uvicorn()  # the rest is still on its way
 
+    def on_message_begin(self) -> None:
+        """A request comes. What ASGI wants of it is put together when that is known to be asked."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
     def on_headers_complete(self) -> None:
         """A request's head is there."""
         if self._routes is not None:
@@ -114,7 +117,7 @@ class Http(HttpToolsProtocol):
                     scope = {"path": path.decode(), "query_string": query, "client": self.client}
                     self._taken = route, scope, headers
                     return
-        super().on_headers_complete()
+        self._begin_for_uvicorn()
 
     def on_body(self, body: bytes) -> None:
         """Its body, or a piece of it, is there."""
@@ -154,10 +157,17 @@ class Http(HttpToolsProtocol):
             )
         )
 
+    def _begin_for_uvicorn(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # which the scope holds
+        super().on_headers_complete()
+
     def _leave_to_uvicorn(self) -> None:
         """As though the request's head had just come."""
         self._taken, body, self._body = None, self._body, b""
-        super().on_headers_complete()
+        self._begin_for_uvicorn()
         if body:
             super().on_body(body)
 
