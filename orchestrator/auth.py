@@ -60,7 +60,7 @@ class Tokens:
         self._secret = secret
         self._now = now
         self._cached_max = cached_max
-        self._cached: OrderedDict[str, Caller] = OrderedDict()
+        self._cached: OrderedDict[str | bytes, Caller] = OrderedDict()
         self.is_ended: Callable[[str], bool] = lambda _session_id: False
         """Whether the session of a paired device was ended before its time."""
 
@@ -85,8 +85,21 @@ class Tokens:
         if caller is None:
             caller = self._decoded(token)
             self._remember(token, caller)
+        return self._current(token, caller)
+
+    def verify_header(self, authorization: bytes) -> Caller:
+        """:meth:`verify` for a whole ``Authorization`` header, which is remembered as it was sent.
+        Raises ``Refused`` with ``token-missing``, too."""
+        caller = self._cached.get(authorization)
+        if caller is None:
+            caller = self._decoded(bearer(authorization.decode("latin-1")))
+            if len(authorization) <= TOKEN_CHARACTERS_MAX:
+                self._remember(authorization, caller)
+        return self._current(authorization, caller)
+
+    def _current(self, key: str | bytes, caller: Caller) -> Caller:
         if caller.expires_at <= self._now():
-            self._cached.pop(token, None)
+            self._cached.pop(key, None)
             raise Refused("token-expired", "The token has expired. Get a new one and retry.")
         if caller.session_id and self.is_ended(caller.session_id):
             raise Refused("session-ended", "This device was unpaired. Pair it again.")
@@ -119,10 +132,10 @@ class Tokens:
             )
         return Caller(role, subject, float(expires_at), str(claims.get("sid", "")))
 
-    def _remember(self, token: str, caller: Caller) -> None:
+    def _remember(self, key: str | bytes, caller: Caller) -> None:
         if len(self._cached) >= self._cached_max:
             self._cached.popitem(last=False)
-        self._cached[token] = caller
+        self._cached[key] = caller
 
 
 def tokens_of(settings: Settings) -> Tokens:

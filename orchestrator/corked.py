@@ -22,6 +22,8 @@ class Corked:
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         self._size = 0
+        self.is_closing = transport.is_closing
+        """Asked after each request, so not through ``__getattr__``."""
 
     def write(self, data: bytes) -> None:
         """Send it with the rest of this turn."""

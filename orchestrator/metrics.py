@@ -1,9 +1,15 @@
 """What Prometheus reads of this process at ``/metrics``. Durations are real seconds."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.utils import INF, floatToGoString
 
 __all__ = [
     "CONTENT_TYPE",
@@ -31,16 +37,47 @@ PlatformCollector(registry=_registry)
 GCCollector(registry=_registry)
 
 _LATENCY_BUCKETS = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, INF,
 )  # fmt: skip
 
-http_seconds = Histogram(
-    "doorstep_http_seconds",
-    "Time from a request's head to its answer's last byte, by route template.",
-    ["method", "route", "status"],
-    buckets=_LATENCY_BUCKETS,
-    registry=_registry,
-)
+
+_text: Callable[[float], str] = floatToGoString
+
+
+class HttpSeconds(Collector):
+    """A histogram that every request is counted in, so that counting must cost little: for one
+    thread, without the locks and the search of the library's own."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int], list[float]] = {}
+        """By labels: how many fell into each bucket, then the sum of their seconds."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        counts = self._known.get((method, route, status))
+        if counts is None:
+            counts = self._known[method, route, status] = [0.0] * (len(_LATENCY_BUCKETS) + 1)
+        counts[bisect_left(_LATENCY_BUCKETS, seconds)] += 1
+        counts[-1] += seconds
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """As Prometheus wants it: each bucket with those below it."""
+        family = HistogramMetricFamily(
+            "doorstep_http_seconds",
+            "Time from a request's head to its answer's last byte, by route template.",
+            labels=["method", "route", "status"],
+        )
+        for (method, route, status), (*counts, total) in self._known.items():
+            below, buckets = 0.0, []
+            for bound, count in zip(_LATENCY_BUCKETS, counts, strict=True):
+                below += count
+                buckets.append((_text(bound), below))
+            family.add_metric([method, route, str(status)], buckets, total)
+        yield family
+
+
+http_seconds = HttpSeconds()
+_registry.register(http_seconds)
 http_bytes_refused = Counter(
     "doorstep_http_bodies_refused",
     "Requests whose body was larger than allowed.",

@@ -17,6 +17,7 @@ __all__ = [
     "LIFETIME_S",
     "REQUESTED_WITH",
     "ROLES_WITH_PAGES",
+    "authorization_of",
     "clearing",
     "setting",
     "socket_token",
@@ -30,17 +31,21 @@ LIFETIME_S: Mapping[str, float] = {"store": 30 * 86_400.0, "rider": 30 * 86_400.
 COOKIE_BYTES_MAX = 8_192
 
 
-def with_authorization(scope: MutableMapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
-    """Put the session's token where routes look for one. A request with its own ``Authorization``
-    is left alone, and so is one that does not say for which role it comes."""
+def authorization_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """The ``Authorization`` that the session's cookie stands for; empty for a request with one of
+    its own, or one that does not say for which role it comes."""
     if REQUESTED_WITH not in headers or b"authorization" in headers:
-        return
+        return b""
     role = headers[REQUESTED_WITH].decode("latin-1")
-    if role not in ROLES_WITH_PAGES:
-        return
-    token = _cookie(headers.get(b"cookie", b""), role)
-    if token:
-        scope["headers"] = [*scope["headers"], (b"authorization", b"Bearer " + token.encode())]
+    token = _cookie(headers.get(b"cookie", b""), role) if role in ROLES_WITH_PAGES else ""
+    return b"Bearer " + token.encode() if token else b""
+
+
+def with_authorization(scope: MutableMapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+    """Put the session's token (see :func:`authorization_of`) where routes look for one."""
+    authorization = authorization_of(headers)
+    if authorization:
+        scope["headers"] = [*scope["headers"], (b"authorization", authorization)]
 
 
 def socket_token(given: str, scope: Mapping[str, Any], roles: Sequence[str]) -> str:

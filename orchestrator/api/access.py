@@ -149,12 +149,7 @@ class Access:
         its path names. Raises ``Refused`` with ``token-…``, ``wrong-role``, ``foreign-resource``.
         """
         caller = self.tokens.verify(bearer(authorization))
-        roles = ROLES_OF[route]
-        if caller.role not in roles:
-            raise Refused(
-                "wrong-role",
-                f"This route is for {' or '.join(roles)}; the token is of a {caller.role}.",
-            )
+        _check_role(caller, route)
         owned = path.get(_OWNED_BY.get(caller.role, ""))
         if owned is not None and owned != caller.subject:
             raise Refused(
@@ -163,9 +158,24 @@ class Access:
             )
         return caller
 
+    def caller_at(self, route: str, headers: Mapping[bytes, bytes]) -> Caller:
+        """The same for a route whose path names nobody, from the headers as they were sent."""
+        caller = self.tokens.verify_header(headers.get(b"authorization", b""))
+        _check_role(caller, route)
+        return caller
+
     @staticmethod
     def own_order(caller: Caller, order_id: str, channel: str) -> None:
         """A channel's own order, or operations. A foreign order is answered as an unknown one, so
         that nobody learns which orders exist. Raises ``Refused`` with ``unknown-order``."""
         if caller.role == "channel" and caller.subject != channel:
             raise Refused("unknown-order", f"There is no order {order_id}.")
+
+
+def _check_role(caller: Caller, route: str) -> None:
+    roles = ROLES_OF[route]
+    if caller.role not in roles:
+        raise Refused(
+            "wrong-role",
+            f"This route is for {' or '.join(roles)}; the token is of a {caller.role}.",
+        )

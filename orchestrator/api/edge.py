@@ -1,16 +1,17 @@
 """The outermost ASGI callable: hot routes first, everything else to FastAPI.
 
 A hot route costs a dictionary look-up here and then its own work; FastAPI's middlewares, router,
-dependencies and models are for the other routes. Both are measured, get a request id, and answer
-every error as problem+json.
+dependencies and models are for the other routes. The gateway's server gives hot routes their
+requests whole (``orchestrator.whole``); under any other server they come as ASGI's messages. All
+are measured, get a request id, and answer every error as problem+json.
 """
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from logging import DEBUG, getLogger
 from time import perf_counter
+from typing import Any
 
 from fastapi import FastAPI
-from prometheus_client import Histogram
 from structlog.contextvars import bind_contextvars
 
 from domain.errors import DoorstepError
@@ -19,20 +20,23 @@ from orchestrator.api.problems import INTERNAL
 from orchestrator.api.texts import check_address, check_body, check_utf8
 from orchestrator.api.wire import (
     Answer,
+    Headers,
     HotRoute,
     Message,
     Receive,
     Scope,
     Send,
+    check_size,
     problem_answer,
     read_body,
     replay,
     request_id_of,
     require_json,
     send_answer,
+    with_request_id,
 )  # fmt: skip
 from orchestrator.logs import logger
-from orchestrator.sessions import with_authorization
+from orchestrator.sessions import authorization_of, with_authorization
 
 __all__ = ["Edge"]
 
@@ -54,7 +58,8 @@ class Edge:
         self._prefixed = [
             (r.method, r.template.partition("{")[0], r) for r in hot if "{" in r.template
         ]
-        self._histograms: dict[tuple[str, str, int], Histogram] = {}
+        self._whole = {(m.encode(), path.encode()): r for (m, path), r in self._exact.items()}
+        self._prefixes = tuple(prefix.encode() for _, prefix, _ in self._prefixed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, as ASGI wants it."""
@@ -62,20 +67,25 @@ class Edge:
             await self.fastapi(scope, receive, send)
             return
         started = perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers: Headers = dict(scope["headers"])
+        hot = self._hot_route(scope["method"], scope["path"])
+        if hot is not None:
+            await self._read_hot(hot, scope, headers, receive, send, started)
+            return
         request_id = request_id_of(headers)
         bind_contextvars(request_id=request_id)
         with_authorization(scope, headers)
-        hot = self._hot_route(scope["method"], scope["path"])
-        if hot is not None:
-            answer = await _answered(hot, scope, receive)
-            await send_answer(answer, scope, send, request_id)
-            self._measured(scope["method"], hot.template, answer.status, started)
-            return
         status = await self._through_fastapi(scope, receive, send, headers, request_id)
         template = getattr(scope.get("route"), "path", "unmatched")
         self._measured(scope["method"], template, status, started)
         log.debug("http.answered", method=scope["method"], path=scope["path"], status=status)
+
+    def whole_route(self, method: bytes, path: bytes) -> HotRoute | None:
+        """See ``orchestrator.whole``."""
+        hot = self._whole.get((method, path))
+        if hot is None and path.startswith(self._prefixes) and path.isascii() and b"%" not in path:
+            return self._hot_route(method.decode(), path.decode())
+        return hot
 
     def _hot_route(self, method: str, path: str) -> HotRoute | None:
         hot = self._exact.get((method, path))
@@ -85,6 +95,63 @@ class Edge:
                 if path.startswith(prefix) and its_method == method and rest and "/" not in rest:
                     return route
         return hot
+
+    # Hot routes ---------------------------------------------------------------------------------
+
+    def answer_whole(
+        self, route: HotRoute, scope: Scope, headers: Headers, body: bytes, started: float = 0.0
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """See ``orchestrator.whole``. ``started``: the reading of ``perf_counter`` when the request
+        came, if it is another one than now."""
+        started = started or perf_counter()
+        request_id = request_id_of(headers)
+        authorization = authorization_of(headers)
+        if authorization:
+            headers[b"authorization"] = authorization
+        try:
+            check_size(len(body), self._body_bytes_max)
+            found = route.handle(scope, headers, body)
+        except Exception as error:
+            found = _answer_to(error, route, request_id)
+        if isinstance(found, Answer):
+            return self._finish(found, route, request_id, started)
+        return self._await(found, route, request_id, started)
+
+    async def _read_hot(
+        self,
+        hot: HotRoute,
+        scope: Scope,
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+        started: float,
+    ) -> None:
+        """The same, for a request that comes in ASGI's messages."""
+        try:
+            body = await read_body(receive, headers, self._body_bytes_max)
+        except DoorstepError as error:
+            request_id = request_id_of(headers)
+            answer = self._finish(_answer_to(error, hot, request_id), hot, request_id, started)
+        else:
+            found = self.answer_whole(hot, scope, headers, body, started)
+            answer = found if isinstance(found, Answer) else await found
+        await send_answer(answer, send)
+
+    async def _await(
+        self, found: Coroutine[Any, Any, Answer], hot: HotRoute, request_id: str, started: float
+    ) -> Answer:
+        bind_contextvars(request_id=request_id)
+        try:
+            answer = await found
+        except Exception as error:
+            answer = _answer_to(error, hot, request_id)
+        return self._finish(answer, hot, request_id, started)
+
+    def _finish(self, answer: Answer, hot: HotRoute, request_id: str, started: float) -> Answer:
+        self._measured(hot.method, hot.template, answer.status, started)
+        return with_request_id(answer, request_id)
+
+    # Everything else ----------------------------------------------------------------------------
 
     async def _through_fastapi(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], id_: str
@@ -110,31 +177,31 @@ class Edge:
             await self.fastapi(scope, receive, send_on)
         except DoorstepError as error:
             answer = problem_answer(error)
-            await send_answer(answer, scope, send, id_)
+            await send_answer(with_request_id(answer, id_), send)
             return answer.status
         except Exception:
             log.exception("http.failed", method=scope["method"], path=scope["path"])
             if status == 0:
                 status = 500
-                await send_answer(problem_answer(INTERNAL), scope, send, id_)
+                await send_answer(with_request_id(problem_answer(INTERNAL), id_), send)
         return status
 
-    def _measured(self, method: str, route: str, status: int, started: float) -> None:
+    @staticmethod
+    def _measured(method: str, route: str, status: int, started: float) -> None:
         method = method if method in METHODS else "other"
-        histogram = self._histograms.get((method, route, status))
-        if histogram is None:
-            histogram = metrics.http_seconds.labels(method, route, str(status))
-            self._histograms[method, route, status] = histogram
-        histogram.observe(perf_counter() - started)
+        metrics.http_seconds.observe(method, route, status, perf_counter() - started)
 
 
-async def _answered(hot: HotRoute, scope: Scope, receive: Receive) -> Answer:
-    try:
-        return await hot.handle(scope, receive)
-    except DoorstepError as error:
-        if _plain_log.isEnabledFor(DEBUG):
-            log.debug("http.problem", route=hot.template, code=error.code, detail=error.detail)
-        return problem_answer(error)
-    except Exception:
-        log.exception("http.failed", method=hot.method, path=hot.template)
+def _answer_to(error: Exception, hot: HotRoute, request_id: str) -> Answer:
+    if not isinstance(error, DoorstepError):
+        log.error(
+            "http.failed", method=hot.method, path=hot.template, request_id=request_id,
+            exc_info=error,
+        )  # fmt: skip
         return problem_answer(INTERNAL)
+    if _plain_log.isEnabledFor(DEBUG):
+        log.debug(
+            "http.problem", route=hot.template, code=error.code, detail=error.detail,
+            request_id=request_id,
+        )  # fmt: skip
+    return problem_answer(error)

@@ -1,5 +1,6 @@
 """Orders over HTTP: place (hot), read, pay, cancel; refund and mend for operations."""
 
+from collections.abc import Coroutine
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -33,12 +34,11 @@ from orchestrator.api.plain import (
 from orchestrator.api.show import show_order, show_order_row, show_payment_opened, show_row
 from orchestrator.api.wire import (
     Answer,
+    Headers,
     HotRoute,
-    Receive,
     Scope,
     decoded,
     json_answer,
-    read_body,
     require_json,
 )  # fmt: skip
 from orchestrator.auth import Caller
@@ -156,38 +156,39 @@ class RemedyBody(Body):
 
 
 def hot_routes(desk: Desk) -> list[HotRoute]:
-    """Placing, as raw ASGI."""
+    """Placing, below FastAPI."""
     decode = msgspec.json.Decoder(PlaceBody).decode
-    bytes_max = desk.service.settings.body_bytes_max
-    caller_of = desk.access.caller
+    caller_of = desk.access.caller_at
     gate, views, clock = desk.gate, desk.service.views, desk.service.clock
 
-    async def place(scope: Scope, receive: Receive) -> Answer:
+    def place(scope: Scope, headers: Headers, content: bytes) -> Coroutine[Any, Any, Answer]:
         """Place an order: priced, routed and its stock locked, all durable, or refused whole.
 
         The order's id follows from channel and Idempotency-Key, so a retry finds the same order;
         with a queue token it follows from that, so a token is good for one order.
         """
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = caller_of(PLACE, headers.get(b"authorization", b"").decode("latin-1"), {})
+        caller = caller_of(PLACE, headers)
         key = checked_key(headers.get(b"idempotency-key", b"").decode("latin-1"))
         require_json(headers)
-        body: PlaceBody = decoded(decode, await read_body(receive, headers, bytes_max))
+        body: PlaceBody = decoded(decode, content)
         if body.campaign_id and not body.queue_token:
             gone = views.campaigns.get(body.campaign_id)
             if gone is not None and not gone.remaining:  # the rush after the last unit ends here
                 gone.check(order_id_of(caller.subject, key), caller.subject, clock.now())
-        wish = _wish(caller.subject, key, body)
+        return admitted(caller.subject, key, body, scope, headers)
+
+    async def admitted(
+        channel: str, key: str, body: PlaceBody, scope: Scope, headers: Headers
+    ) -> Answer:
+        wish = _wish(channel, key, body)
         order_id = await gate.admit(wish, scope, headers)
         if body.campaign_id:  # sold out, too early or too late is answered here, without a hop
-            brief = views.campaign(body.campaign_id)
-            brief.check(order_id, caller.subject, clock.now())
-        command = _place_command(caller.subject, body)
+            views.campaign(body.campaign_id).check(order_id, channel, clock.now())
+        command = _place_command(channel, body)
         view = await gate.passed(wish, desk.place(order_id, command, f"place:{key}"))
-        desk.remember_channel(order_id, caller.subject)
-        return json_answer(
-            show_order(view), 201, [(b"location", f"/v1/orders/{order_id}".encode())]
-        )
+        desk.remember_channel(order_id, channel)
+        location = (b"location", f"/v1/orders/{order_id}".encode())
+        return json_answer(show_order(view), 201, location)
 
     return [HotRoute("POST", "/v1/orders", place)]
 

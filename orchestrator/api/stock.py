@@ -29,7 +29,7 @@ from orchestrator.api.plain import (
 )  # fmt: skip
 from orchestrator.api.show import show_stock, show_stock_document
 from orchestrator.api.texts import check_address
-from orchestrator.api.wire import Answer, HotRoute, Receive, Scope, json_answer
+from orchestrator.api.wire import Answer, Headers, HotRoute, Scope, json_answer
 
 __all__ = ["hot_routes", "router"]
 
@@ -113,10 +113,9 @@ def hot_routes(desk: Desk) -> list[HotRoute]:
     """The question of every product page, answered from this process's own read model."""
     views, clock = desk.service.views, desk.service.clock
 
-    async def availability(scope: Scope, _receive: Receive) -> Answer:
+    def availability(scope: Scope, headers: Headers, _body: bytes) -> Answer:
         """Units of each SKU that can be sold around a position, from what this gateway knows."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        desk.access.caller(AVAILABILITY, headers.get(b"authorization", b"").decode("latin-1"), {})
+        desk.access.caller_at(AVAILABILITY, headers)
         check_address(scope)
         asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         skus = list(dict.fromkeys(asked.get("sku", ())))

@@ -10,30 +10,27 @@ from orchestrator.api import examples
 from orchestrator.api.desk import Desk, derived_id
 from orchestrator.api.openapi import answers, declare_hot
 from orchestrator.api.texts import check_body
-from orchestrator.api.wire import Answer, HotRoute, Receive, Scope, read_body
+from orchestrator.api.wire import Answer, Headers, HotRoute, Scope, json_answer
 from orchestrator.logs import logger
 
 __all__ = ["hot_routes", "router"]
 
 log = logger(__name__)
-RECEIVED = Answer(200, [(b"content-type", b"application/json")], b'{"received":true}')
+RECEIVED = json_answer({"received": True})
 NO_ORDER = frozenset({"unknown-order", "unknown-payment"})
 
 
 def hot_routes(desk: Desk) -> list[HotRoute]:
-    """Receiving, as raw ASGI."""
+    """Receiving, below FastAPI."""
     service = desk.service
-    bytes_max = service.settings.body_bytes_max
 
-    async def receive_webhook(scope: Scope, receive: Receive) -> Answer:
+    async def receive_webhook(scope: Scope, headers: Headers, body: bytes) -> Answer:
         """An event of a payment, signed by the provider. Send it again until the answer is 200;
         repeated, late and out-of-order events are expected."""
         name = scope["path"].rpartition("/")[2]
         verifier = service.providers.get(name)
         if verifier is None:
             raise Refused("unknown-provider", f"No provider {name!r} is set up here.")
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        body = await read_body(receive, headers, bytes_max)
         texts = {key.decode("latin-1"): value.decode("latin-1") for key, value in headers.items()}
         outcome = "failed"
         try:

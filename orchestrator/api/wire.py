@@ -1,6 +1,6 @@
-"""The thin layer under the hot routes: bodies in, answers out, nothing between (raw ASGI)."""
+"""The thin layer under the hot routes: bodies in, answers out, nothing between."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import lru_cache
 from itertools import count
 from secrets import token_hex
@@ -12,20 +12,17 @@ from domain.errors import DoorstepError, Refused, Unavailable
 from orchestrator import metrics
 from orchestrator.api import problems
 from orchestrator.api.texts import check_body
-from orchestrator.whole import answer_whole
+from orchestrator.whole import Answer, Headers, Scope, head_of
 
 __all__ = [
-    "Answer", "HotRoute", "Message", "Receive", "Scope", "Send", "decoded", "json_answer",
-    "problem_answer", "read_body", "replay", "request_id_of", "require_json", "send_answer",
+    "Answer", "Headers", "HotRoute", "Message", "Receive", "Scope", "Send", "check_size",
+    "decoded", "headers_of", "json_answer", "problem_answer", "read_body", "replay",
+    "request_id_of", "require_json", "send_answer", "with_request_id",
 ]  # fmt: skip
 
-Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = dict[bytes, bytes]
-"""Header names in lower case; of a repeated header the last value counts."""
-
 REQUEST_ID_CHARACTERS_MAX = 64
 
 _encode = msgspec.json.Encoder().encode
@@ -34,28 +31,22 @@ _ids_of_process = f"{token_hex(6)}-"
 _numbers = count(1)
 
 
-class Answer(NamedTuple):
-    """One whole HTTP answer."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
 class HotRoute(NamedTuple):
     """A route that is answered before FastAPI sees it. ``template`` as OpenAPI writes it; a
-    template with a parameter at its end matches by what stands before."""
+    template with a parameter at its end matches by what stands before.
+
+    ``handle`` gets the scope, its headers and the whole body. It answers, gives what is to be
+    awaited for the answer, or raises ``DoorstepError``.
+    """
 
     method: str
     template: str
-    handle: Callable[[Scope, Receive], Awaitable[Answer]]
+    handle: Callable[[Scope, Headers, bytes], Answer | Coroutine[Any, Any, Answer]]
 
 
-def json_answer(
-    document: Any, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
-) -> Answer:
+def json_answer(document: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Answer:
     """The document as JSON."""
-    return Answer(status, [_JSON_TYPE, *(headers or ())], _encode(document))
+    return _answer(status, [_JSON_TYPE, *headers], _encode(document))
 
 
 def problem_answer(error: DoorstepError) -> Answer:
@@ -79,20 +70,30 @@ def _same_problem(
 
 def _problem(error: DoorstepError) -> Answer:
     status, headers, body = problems.encoded(error)
-    return Answer(
+    return _answer(
         status, [(name.encode(), value.encode()) for name, value in headers.items()], body
     )
 
 
-async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str) -> None:
-    """Send it, with its length and the request's id."""
-    headers = [
-        *answer.headers,
-        (b"content-length", b"%d" % len(answer.body)),
-        (b"x-request-id", request_id.encode()),
-    ]
-    if answer_whole(scope, answer.status, headers, answer.body):
-        return
+def _answer(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+    return Answer(status, head_of([*headers, (b"content-length", b"%d" % len(body))]), body)
+
+
+def with_request_id(answer: Answer, request_id: str) -> Answer:
+    """The answer to this request. ``request_id`` as of :func:`request_id_of`."""
+    head = answer.head + b"x-request-id: " + request_id.encode() + b"\r\n"
+    return Answer(answer.status, head, answer.body)
+
+
+def headers_of(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Its headers one by one."""
+    lines = answer.head.split(b"\r\n")[:-1]
+    return [(name, value) for name, _, value in [line.partition(b": ") for line in lines]]
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send it as ASGI's messages."""
+    headers = headers_of(answer)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
@@ -100,15 +101,21 @@ async def send_answer(answer: Answer, scope: Scope, send: Send, request_id: str)
 async def read_body(receive: Receive, headers: Headers, bytes_max: int) -> bytes:
     """The whole body. Raises ``Refused`` with ``body-too-large`` as soon as that is known."""
     length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > bytes_max:
-        raise _too_large(bytes_max)
+    if length.isdigit():
+        check_size(int(length), bytes_max)
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         body = await _read_rest(receive, body, bytes_max)
-    if len(body) > bytes_max:
-        raise _too_large(bytes_max)
+    check_size(len(body), bytes_max)
     return body
+
+
+def check_size(size: int, bytes_max: int) -> None:
+    """Raises ``Refused`` with ``body-too-large``."""
+    if size > bytes_max:
+        metrics.http_bytes_refused.inc()
+        raise Refused("body-too-large", f"A body may have at most {bytes_max} bytes.")
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
@@ -167,15 +174,9 @@ async def _read_rest(receive: Receive, first: bytes, bytes_max: int) -> bytes:
         part = message.get("body", b"")
         parts.append(part)
         size += len(part)
-        if size > bytes_max:
-            raise _too_large(bytes_max)
+        check_size(size, bytes_max)
         if not message.get("more_body"):
             return b"".join(parts)
-
-
-def _too_large(bytes_max: int) -> Refused:
-    metrics.http_bytes_refused.inc()
-    return Refused("body-too-large", f"A body may have at most {bytes_max} bytes.")
 
 
 def _invalid(text: str) -> Refused:

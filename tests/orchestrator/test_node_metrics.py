@@ -60,3 +60,13 @@ async def test_a_node_that_is_down_is_shown_so_and_its_shards_are_not() -> None:
         await watch.look()
         assert shown("doorstep_node_up", node=name) == 1
         assert shown("doorstep_shard_backlog", node=name) is not None
+
+
+def test_answers_are_counted_by_their_seconds_each_bucket_with_those_below_it() -> None:
+    of = {"method": "GET", "route": "/measured", "status": "200"}
+    for seconds in (0.0004, 0.0005, 0.3, 11.0):
+        metrics.http_seconds.observe("GET", "/measured", 200, seconds)
+    for bound, count in (("0.0005", 2), ("0.25", 2), ("0.5", 3), ("10.0", 3), ("+Inf", 4)):
+        assert shown("doorstep_http_seconds_bucket", **of, le=bound) == count
+    assert shown("doorstep_http_seconds_count", **of) == 4
+    assert shown("doorstep_http_seconds_sum", **of) == 0.0004 + 0.0005 + 0.3 + 11.0

@@ -1,4 +1,4 @@
-"""An answer that leaves whole says byte for byte what uvicorn would have said of it."""
+"""What is served whole, below ASGI, says byte for byte what uvicorn would have said."""
 
 import asyncio
 import gc
@@ -7,13 +7,16 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from weakref import ref
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
-from orchestrator.whole import EXTENSION, Http, answer_whole
+from orchestrator import whole
+from orchestrator.api.wire import send_answer
+from orchestrator.corked import Corked
+from orchestrator.whole import Answer, Http, head_of
 from tests.fakes.api_world import PLACE, ApiWorld
 
 
@@ -22,7 +25,7 @@ async def served(app: Any, http: type[HttpToolsProtocol]) -> AsyncIterator[int]:
     """The app on a free port; its number."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, http=http, log_level="error", lifespan="off",
-        access_log=False, server_header=False,
+        access_log=False, server_header=False, proxy_headers=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
@@ -43,6 +46,19 @@ async def said(port: int, *pieces: bytes) -> bytes:
         await writer.drain()
     async with asyncio.timeout(20):
         answer = await reader.read()
+    writer.close()
+    return re.sub(rb"(x-request-id|date): [^\r]+", rb"\1: -", answer)
+
+
+async def said_in_turn(port: int, *requests: bytes) -> bytes:
+    """The same, but each request is sent when the one before was answered with ``ok``, and the
+    connection ends after the last of them."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    async with asyncio.timeout(20):
+        for one in requests:
+            writer.write(one)
+            answer += await reader.readuntil(b"\r\n\r\nok")
     writer.close()
     return re.sub(rb"(x-request-id|date): [^\r]+", rb"\1: -", answer)
 
@@ -92,43 +108,248 @@ async def test_http_1_0_and_other_routes_are_answered_as_ever() -> None:
     assert (await both_say(world, close)).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize("mark", [b"\r\nset-cookie: a=b", b"\n", b"\0"])
-async def test_a_header_that_would_begin_another_is_never_sent(mark: bytes) -> None:
-    taken: list[bool] = []
-
-    async def app(scope: Any, _receive: Any, send: Any) -> None:
-        assert EXTENSION in scope["extensions"]
-        headers = [(b"content-length", b"2"), (b"location", b"/here" + mark)]
-        taken.append(answer_whole(scope, 201, headers, b"ok"))
-        await send({"type": "http.response.start", "status": 201, "headers": headers})
-
-    async with served(app, Http) as port:
-        answer = await said(port, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-    assert taken == [False]
-    assert b"/here" not in answer, "uvicorn refuses it, too"
-
-
-async def test_a_request_that_was_answered_is_let_go_of_without_the_collector() -> None:
-    cycles: list[ref[Any]] = []
-
-    class Watched(Http):
-        def on_headers_complete(self) -> None:
-            super().on_headers_complete()
-            cycles.append(ref(self.cycle))
-
+async def test_garbage_behind_a_request_ends_the_connection_as_ever() -> None:
     world = ApiWorld()
+    assert b"Invalid HTTP request" in await both_say(
+        world, request(world, "k-1") + b"GARBAGE\r\n\r\n"
+    )
+
+
+async def test_a_body_that_is_too_large_is_refused_whole_and_in_pieces() -> None:
+    world = ApiWorld()
+    large = request(world, "k-1", b" " * (world.settings.body_bytes_max + 1))
+    head, _, body = large.partition(b"\r\n\r\n")
+    for pieces in ((large,), (head + b"\r\n\r\n", body)):
+        _, protocol, transport = connected(world.app)
+        for piece in pieces:
+            protocol.data_received(piece)
+        await anything(transport)
+        assert transport.written.startswith(b"HTTP/1.1 413 ")
+
+
+class Application:
+    """Answers every request with ``answer``: whole, at once or when it was awaited, or by ASGI."""
+
+    def __init__(self, answer: Answer, *, awaited: bool) -> None:
+        self.answer = answer
+        self.awaited = awaited
+        self.whole: list[bytes] = []
+        self.by_messages = 0
+
+    def whole_route(self, _method: bytes, path: bytes) -> Any:
+        return path
+
+    def answer_whole(self, route: Any, scope: Any, _headers: Any, body: bytes) -> Any:
+        assert route.decode() == scope["path"]
+        self.whole.append(body)
+        return self._later() if self.awaited else self.answer
+
+    async def _later(self) -> Answer:
+        await asyncio.sleep(0)
+        return self.answer
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        self.by_messages += 1
+        await send_answer(self.answer, send)
+
+
+def application(*, awaited: bool) -> Application:
+    return Application(Answer(200, head_of([(b"content-length", b"2")]), b"ok"), awaited=awaited)
+
+
+def get(*headers: bytes, version: bytes = b"1.1") -> bytes:
+    lines = [b"GET / HTTP/" + version, b"host: a", *headers]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+LAST = get(b"connection: close")
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("pause", [False, True])
+async def test_requests_that_are_all_there_need_no_messages(awaited: bool, pause: bool) -> None:
+    app = application(awaited=awaited)
+    async with served(app, Http) as port:
+        if pause:  # one after the other, as clients do
+            answer = await said_in_turn(port, get(), get(b"connection: keep-alive"), LAST)
+            assert app.whole == [b"", b""]
+        else:
+            answer = await said(port, get() + get() + LAST)
+            assert app.whole == ([b""] if awaited else [b"", b""]), "behind one that is awaited"
+    assert app.by_messages == 3 - len(app.whole)
+    async with served(app, HttpToolsProtocol) as port:
+        assert answer == await said(port, get() + get() + LAST)
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        LAST,
+        get(b"connection: keep-alive", version=b"1.0"),
+        get(b"expect: 100-continue", b"connection: close"),
+        get(b"transfer-encoding: chunked") + b"1\r\na\r\n0\r\n\r\n" + LAST,
+        get(b"connection: upgrade", b"upgrade: h2c"),
+    ],
+)
+async def test_what_is_unusual_is_left_to_uvicorn(unusual: bytes) -> None:
+    app = application(awaited=False)
+    answers = []
+    for http in (Http, HttpToolsProtocol):
+        async with served(app, http) as port:
+            answers.append(await said_in_turn(port, unusual))
+    assert answers[0] == answers[1]
+    assert app.whole == []
+
+
+async def test_a_body_that_is_not_all_there_with_its_head_is_left_to_uvicorn() -> None:
+    app, protocol, transport = connected(application(awaited=False))
+    protocol.data_received(get(b"content-length: 2"))
+    protocol.data_received(b"a")
+    assert not transport.written
+    protocol.data_received(b"b")
+    await anything(transport)
+    assert transport.written.endswith(b"\r\n\r\nok")
+    assert (app.whole, app.by_messages) == ([], 1)
+
+
+async def test_an_answer_waits_until_the_client_has_read_what_was_sent_before() -> None:
+    app, protocol, transport = connected(application(awaited=False))
+    protocol.pause_writing()
+    protocol.data_received(get())
+    await asyncio.sleep(0)
+    assert (app.whole, transport.written) == ([b""], b"")
+    protocol.resume_writing()
+    await anything(transport)
+    assert transport.written.endswith(b"\r\n\r\nok")
+
+
+async def test_nothing_is_written_for_a_client_that_has_gone() -> None:
+    app, protocol, transport = connected(application(awaited=True))
+    protocol.data_received(get())
+    protocol.connection_lost(None)
+    await asyncio.gather(*protocol.tasks)
+    assert (app.whole, transport.written) == ([b""], b"")
+
+
+async def test_a_server_that_ends_lets_the_request_under_way_be_the_last() -> None:
+    _, protocol, transport = connected(application(awaited=True))
+    protocol.data_received(get())
+    protocol.shutdown()
+    await asyncio.gather(*protocol.tasks)
+    assert b"connection: close\r\n" in transport.written
+    assert transport.closed
+
+
+async def test_an_idle_connection_is_closed_by_one_timer_for_many_requests() -> None:
+    loop = Clockwork()
+    _, protocol, transport = connected(application(awaited=False), loop)
+    for at in (10.0, 11.0, 14.0):
+        loop.now = at
+        protocol.data_received(get())
+    assert loop.due == [15.0], "uvicorn waits 5 s"
+    loop.advance(15.0)
+    protocol.data_received(get()[:20])  # a request that is on its way is waited for
+    loop.advance(19.0)
+    assert not transport.closed
+    protocol.data_received(get()[20:])
+    assert loop.due == [24.0]
+    loop.advance(24.0)
+    assert transport.closed
+
+
+@pytest.mark.parametrize("mark", [b"\r\nset-cookie: a=b", b"\n", b"\0"])
+def test_a_header_that_would_begin_another_is_never_sent(mark: bytes) -> None:
+    for name, value in ((b"location", b"/here" + mark), (b"a" + mark, b"b")):
+        with pytest.raises(ValueError, match="line's end"):
+            head_of([(b"content-length", b"2"), (name, value)])
+
+
+async def test_what_was_answered_is_let_go_of_without_the_collector() -> None:
+    world, known = ApiWorld(), set(map(id, of_connections()))
     gc.disable()
     try:
-        async with served(world.app, Watched) as port:
+        async with served(world.app, Http) as port:
             await said(port, request(world, "k-1") + request(world, "k-2", connection="close"))
-            async with asyncio.timeout(20):
-                while any(cycle() is not None for cycle in cycles):
-                    await asyncio.sleep(0.001)
+        async with asyncio.timeout(20):
+            while any(id(one) not in known for one in of_connections()):
+                await asyncio.sleep(0)
     finally:
         gc.enable()
-    assert len(cycles) == 2
 
 
-async def test_without_the_extension_nothing_is_sent() -> None:
-    assert not answer_whole({"type": "http"}, 200, [], b"")
-    assert not answer_whole({"type": "http", "extensions": {}}, 200, [], b"")
+def of_connections() -> list[Any]:
+    kinds = (Http, Corked, RequestResponseCycle, whole._Pending)
+    return [one for one in gc.get_objects() if type(one) in kinds]
+
+
+class Sent:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """All of it comes anyway."""
+
+    def resume_reading(self) -> None:
+        """See :meth:`pause_reading`."""
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+
+class Clockwork:
+    """The timers of a loop, and its time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay_s: float, callback: Any) -> Any:
+        self.timers.append((self.now + delay_s, callback))
+        return None if callback is None else asyncio.Handle(callback, (), asyncio.get_event_loop())
+
+    @property
+    def due(self) -> list[float]:
+        return [at for at, _ in self.timers]
+
+    def advance(self, now: float) -> None:
+        self.now = now
+        timers, self.timers = self.timers, []
+        for at, callback in timers:
+            if at <= now:
+                callback()
+            else:
+                self.timers.append((at, callback))
+
+
+async def anything(transport: Sent) -> None:
+    """Wait until something was written."""
+    async with asyncio.timeout(20):
+        while not transport.written:
+            await asyncio.sleep(0)
+
+
+def connected(app: Any, loop: Any = None) -> tuple[Any, Http, Sent]:
+    config = uvicorn.Config(
+        app, http=Http, access_log=False, log_level="error", lifespan="off", proxy_headers=False
+    )
+    protocol = Http(config, ServerState(), {}, loop)
+    transport = Sent()
+    protocol.connection_made(transport)  # type: ignore[arg-type]
+    return app, protocol, transport
