@@ -18,7 +18,7 @@ from msgspec.msgpack import Decoder
 
 from actors.engine.codec import Codec, Registry, encode
 from actors.engine.kind import NEVER, Answered, Ask, Context, Decision, Wake
-from actors.engine.ports import Entry, Owed, Record, Shard, SnapshotWrite, Stored
+from actors.engine.ports import JOURNAL_AWAY, Entry, Owed, Record, Shard, SnapshotWrite, Stored
 from domain import history as histories
 from domain.errors import Busy, DoorstepError, Problem, Unavailable
 from domain.history import History
@@ -49,7 +49,6 @@ UNDER_WAY_S = 2.0
 """No timer fires while so many effects that timers owed are under way, which each is for so many
 real seconds at most: when ten thousand unpaid orders are over in the same second, they end as fast
 as others can follow, and a receiver that is away holds nobody up for long."""
-JOURNAL_AWAY = "journal-away"
 REST_SLICE = 64
 """Entities packed per batch at most: packing never holds the loop up."""
 
