@@ -15,6 +15,7 @@ from domain.catalogue.model import COLLECT_S, StoreProfile
 from domain.errors import Refused
 from domain.inbox import InboxPage
 from domain.message import Command, Event
+from domain.reasons import NOT_IN_TIME, WORDS
 from domain.rider.commands import OfferedParcel
 from domain.store import messages, rules
 from domain.store.state import State, Ticket, born, evolve, next_alarm_at
@@ -113,8 +114,9 @@ def _rejected(state: State, fulfilment_id: str, events: list[Event], context: Co
     sends: list[Send] = []
     if events:
         ticket = state.tickets[fulfilment_id]
-        reason = events[0].reason  # type: ignore[attr-defined]
-        sends = _rejection(ticket, reason, context)
+        moved = events[0]
+        assert isinstance(moved, store.TicketMoved)
+        sends = _rejection(ticket, moved.reason, moved.reason_code or "", context)
     return _acted(state, fulfilment_id, events, sends, context)
 
 
@@ -274,7 +276,7 @@ def _escalation(ticket: Ticket, escalated: Event, context: Context) -> list[Send
         notify = notice.Notify(f"store:{context.entity_id}", template, facts)
         return [Send("notify/log", notify)]
     if level == 3:
-        return _rejection(ticket, rules.NOT_IN_TIME, context)
+        return _rejection(ticket, WORDS[NOT_IN_TIME], NOT_IN_TIME, context)
     return []
 
 
@@ -354,9 +356,9 @@ def _progress_of(ticket: Ticket, to: str, now: float) -> list[Send]:
     return [Send(_order_of(ticket), progress)]
 
 
-def _rejection(ticket: Ticket, reason: str, context: Context) -> list[Send]:
+def _rejection(ticket: Ticket, reason: str, code: str, context: Context) -> list[Send]:
     rejected = order.RecordRejected(
-        ticket.opened.fulfilment_id, context.entity_id, reason, context.now
+        ticket.opened.fulfilment_id, context.entity_id, reason, context.now, code
     )
     return [Send(_order_of(ticket), rejected), *_withdrawal(ticket, reason)]
 

@@ -18,7 +18,7 @@ from msgspec.msgpack import Decoder
 
 from actors.engine.codec import Codec, Registry, encode
 from actors.engine.kind import NEVER, Answered, Ask, Context, Decision, Wake
-from actors.engine.ports import Entry, Owed, Record, Shard, SnapshotWrite, Stored
+from actors.engine.ports import JOURNAL_AWAY, Entry, Owed, Record, Shard, SnapshotWrite, Stored
 from domain import history as histories
 from domain.errors import Busy, DoorstepError, Problem, Unavailable
 from domain.history import History
@@ -53,8 +53,6 @@ orders are over in the same second, they end as fast as others can follow."""
 UNDER_WAY_S = 2.0
 """Real seconds for which an effect counts as under way at most: a receiver that is away holds
 nobody up for long."""
-JOURNAL_AWAY = "journal-away"
-"""The code of a shard that cannot reach its journal: a question to it is given up at once."""
 REST_SLICE = 64
 """Entities packed per batch at most: packing never holds the loop up."""
 

@@ -14,7 +14,15 @@ import structlog
 from actors.engine.cold import ColdIds
 from actors.engine.host import Arrival, AskAnswered, Deliver, Host, Outgoing, Step
 from actors.engine.kind import NEVER
-from actors.engine.ports import Append, Clock, Journal, JournalUnavailable, Record, Shard
+from actors.engine.ports import (
+    JOURNAL_AWAY,
+    Append,
+    Clock,
+    Journal,
+    JournalUnavailable,
+    Record,
+    Shard,
+)
 from domain.errors import Busy, Problem, Unavailable
 
 __all__ = ["AppendQueue", "Early", "JournalHealth", "Outbound", "Shell"]
@@ -242,7 +250,7 @@ class Shell:
             ).as_problem()
         if self._appends.health.away:
             return Unavailable(
-                "journal-away", "The journal cannot be reached; retry with the same key."
+                JOURNAL_AWAY, "The journal cannot be reached; retry with the same key."
             ).as_problem()
         if self.backlog >= MAILBOX_MAX:
             return Busy("busy", "Too many commands are waiting; retry shortly.").as_problem()

@@ -402,7 +402,7 @@ def seat_answered(state: OrderState, answered: Answered, context: Context) -> De
     if answer.outcome in ("sold", "formed"):
         _go(turn, answer.group_id, answer.price, answer.store_id)
     elif answer.outcome == "failed":
-        _fail(turn, "group-failed", "its group did not form")
+        _fail(turn, "group-failed", "group-not-formed")
     return turn.decision()
 
 
@@ -469,7 +469,7 @@ def _go(turn: Turn, group_id: str, unit_price: int, store_id: str) -> None:
         if line.unit_price > unit_price
     )
     held = [part.fulfilment.fulfilment_id for part in state.parts if part.state == "held"]
-    reason = "more members, lower price"
+    reason = "lower-price"
     back = refund_cuts(state, cuts, f"{state.claim_id}-ladder", reason, turn.now)
     refund(turn, back)
     turn.record(SeatConfirmed(turn.now, group_id, cuts))

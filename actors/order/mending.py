@@ -23,9 +23,10 @@ from domain.inventory.commands import (
     ReturnItem,
     SellReserved,
 )
+from domain.inventory.rules import LOCK_GONE
 from domain.inventory.state import REMEMBERED_S
 from domain.message import Command
-from domain.order.state import LOCK_GONE, OrderState, find_part, lines_of
+from domain.order.state import OrderState, find_part, lines_of
 
 __all__ = ["correction_answered", "keeping_answered", "return_answered"]
 

@@ -54,7 +54,7 @@ from domain.order.rules import (
     query_held,
     unpaid_until,
 )
-from domain.order.state import OrderState, Payment, find_part
+from domain.order.state import OrderState, Payment, find_part, words_of
 from domain.order.view import payment_view, view
 from domain.payment import (
     CapturePayment,
@@ -201,7 +201,7 @@ def refund_answered(state: OrderState, answered: Answered, context: Context) -> 
     if answered.problem is not None:
         refused = answered.problem.detail or answered.problem.code
     elif answer is None or answer.status != "refunded":
-        refused = (answer.reason or answer.status) if answer else "unclear answer"
+        refused = (answer.reason or answer.status) if answer else "unclear-answer"
     turn.record(RefundDone(sent.refund_id, context.now, refused))
     if refused:
         notify_ops(turn, "refund-refused", refund_id=sent.refund_id, reason=refused)
@@ -266,7 +266,7 @@ def wake(state: OrderState, _wake: Wake, context: Context) -> Decision:
     _expire(turn)
     for part in state.parts:
         if part.state == "parked" and part.until <= turn.now:
-            end_parked(turn, part.fulfilment.fulfilment_id, f"no store: {part.reason}")
+            end_parked(turn, part.fulfilment.fulfilment_id, f"no store: {words_of(part)}")
     settle(turn)
     return turn.decision()
 

@@ -69,14 +69,14 @@ def units_given(context: Context) -> Reassigned | None:
     return answer
 
 
-def take(turn: Turn, part: Part, given: Reassigned, reason: str) -> None:
+def take(turn: Turn, part: Part, given: Reassigned, reason: str, code: str) -> None:
     """The part is rerouted to where its units are now, and sold from there."""
     state, old = turn.state, part.fulfilment
     fulfilment_id = f"{state.order_id}-{state.number + 1}"
     to = at_store(state, given.share.store_id, turn.context)
     new = replace(fulfilment_of(fulfilment_id, to, old.freight), campaign_id=old.campaign_id)
     lines = tuple([replace(line, fulfilment_id=fulfilment_id) for line in lines_of(state, part)])
-    turn.record(FulfilmentRerouted(old.fulfilment_id, new, lines, reason, turn.now))
+    turn.record(FulfilmentRerouted(old.fulfilment_id, new, lines, reason, turn.now, code))
     moved = find_part(turn.state, fulfilment_id)
     assert moved is not None
     sell_reserved(turn, moved)

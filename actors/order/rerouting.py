@@ -20,22 +20,23 @@ from actors.order.renewing import same_stores, seek
 from actors.order.turn import Turn
 from domain.errors import Problem, Refused, error_of
 from domain.inventory.commands import Deduct
+from domain.inventory.rules import LOCK_GONE
 from domain.order.commands import CloseParked, Reroute
 from domain.order.events import FulfilmentCancelled, FulfilmentParked, FulfilmentRerouted
 from domain.order.placing import fulfilment_of, share_freight
 from domain.order.rules import LIVE_STATES, WITH_STORE, need_state
-from domain.order.state import LOCK_GONE, OrderState, Part, find_part, lines_of, units_due
+from domain.order.state import OrderState, Part, find_part, lines_of, units_due, words_of
+from domain.reasons import ALL_SHORT
 from domain.store.commands import CancelTicket
-from domain.store.rules import ALL_SHORT
 
 __all__ = ["close_parked", "deduct_answered", "hand_on", "reroute"]
 
 
-def hand_on(turn: Turn, part: Part, reason: str) -> Decision | Ask:
+def hand_on(turn: Turn, part: Part, reason: str, code: str) -> Decision | Ask:
     """The next candidate takes the part over, or several do; without one it is parked."""
     state, context = turn.state, turn.context
     if state.bound:
-        return _park(turn, part, reason, "bound-to-store", "the customer chose this store")
+        return _park(turn, part, reason, code, "bound-to-store", "the customer chose this store")
     memo = context.memo
     if memo is None:
         question = reassigning.ask_campaign(state, part, context, excluded=state.refused)
@@ -44,8 +45,8 @@ def hand_on(turn: Turn, part: Part, reason: str) -> Decision | Ask:
     if isinstance(memo, reassigning.Asked):
         memo, given = None, reassigning.units_given(context)
         if given is not None:
-            _let_go(turn, part, reason)
-            reassigning.take(turn, part, given, reason)
+            _let_go(turn, part, reason, code)
+            reassigning.take(turn, part, given, reason, code)
             return turn.decision()
     if memo is None:
         quest = _quest(state, part, context)
@@ -53,16 +54,16 @@ def hand_on(turn: Turn, part: Part, reason: str) -> Decision | Ask:
         try:
             return begin(quest, context)
         except Refused as refusal:
-            return _park(turn, part, reason, refusal.code, refusal.detail)
+            return _park(turn, part, reason, code, refusal.code, refusal.detail)
     outcome = resume(memo, context)
     if isinstance(outcome, Ask):
         return outcome
     if isinstance(outcome, Problem):
         if outcome.retryable:
             raise error_of(outcome)
-        return _park(turn, part, reason, outcome.code, outcome.detail)
-    _let_go(turn, part, reason)
-    _rerouted(turn, part, outcome, reason)
+        return _park(turn, part, reason, code, outcome.code, outcome.detail)
+    _let_go(turn, part, reason, code)
+    _rerouted(turn, part, outcome, reason, code)
     return turn.decision()
 
 
@@ -87,7 +88,7 @@ def reroute(state: OrderState, command: Reroute, context: Context) -> Decision |
     if isinstance(memo, reassigning.Asked):
         memo, given = None, reassigning.units_given(context)
         if given is not None:
-            reassigning.take(turn, part, given, reason)
+            reassigning.take(turn, part, given, reason, "")
             return turn.answer()
     if memo is None:
         quest = _quest(state, part, context)
@@ -98,7 +99,7 @@ def reroute(state: OrderState, command: Reroute, context: Context) -> Decision |
         return outcome
     if isinstance(outcome, Problem):
         raise error_of(outcome)
-    _rerouted(turn, part, outcome, reason)
+    _rerouted(turn, part, outcome, reason, "")
     return turn.answer()
 
 
@@ -146,7 +147,7 @@ def deduct_answered(state: OrderState, answered: Answered, context: Context) -> 
             raise error_of(outcome)
         return _lost(turn, part)
     _withdraw(turn, part)
-    _rerouted(turn, part, outcome, LOCK_GONE)
+    _rerouted(turn, part, outcome, LOCK_GONE, LOCK_GONE)
     return turn.decision()
 
 
@@ -155,7 +156,7 @@ def _quest(state: OrderState, part: Part, context: Context) -> Quest:
     return seek(state, units, context)
 
 
-def _rerouted(turn: Turn, part: Part, quest: Quest, reason: str) -> None:
+def _rerouted(turn: Turn, part: Part, quest: Quest, reason: str, code: str) -> None:
     """The customer's freight stays: it is shared among what serves the part now."""
     fulfilment_id, fee = part.fulfilment.fulfilment_id, part.fulfilment.freight
     shares = share_freight(fee, [hold.pieces for hold in quest.plan])
@@ -167,6 +168,7 @@ def _rerouted(turn: Turn, part: Part, quest: Quest, reason: str) -> None:
                 tuple(replace(line, fulfilment_id=hold.fulfilment_id) for line, _ in hold.pieces),
                 reason,
                 turn.now,
+                code,
             )
         )
     for hold in quest.plan:
@@ -177,23 +179,25 @@ def _rerouted(turn: Turn, part: Part, quest: Quest, reason: str) -> None:
         open_ticket(turn, new)
 
 
-def _let_go(turn: Turn, part: Part, reason: str) -> None:
+def _let_go(turn: Turn, part: Part, reason: str, code: str) -> None:
     """The store's units are free again, unless the shelf had none of them. Of a part that was
     packed before it was refused, the units in it are there."""
-    if reason == ALL_SHORT and not part.picked:
+    if code == ALL_SHORT and not part.picked:
         due = [(line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part)]
         correct_short(turn, part, [(line_id, units) for line_id, units in due if units])
     else:
         give_back(turn, part, reason)
 
 
-def _park(turn: Turn, part: Part, reason: str, why: str, text: str) -> Decision:
+def _park(turn: Turn, part: Part, reason: str, code: str, why: str, detail: str) -> Decision:
+    """``reason`` is what the store said, ``detail`` why no other serves it; each has its code."""
     fulfilment_id = part.fulfilment.fulfilment_id
-    _let_go(turn, part, reason)
-    reason = f"{reason}; {text}"
+    _let_go(turn, part, reason, code)
     until = turn.now + turn.state.parked_s
-    turn.record(FulfilmentParked(fulfilment_id, reason, turn.now, until, why))
-    notify_ops(turn, "fulfilment-parked", fulfilment_id=fulfilment_id, reason=reason)
+    turn.record(FulfilmentParked(fulfilment_id, reason, turn.now, until, why, code, detail))
+    parked = find_part(turn.state, fulfilment_id)
+    assert parked is not None
+    notify_ops(turn, "fulfilment-parked", fulfilment_id=fulfilment_id, reason=words_of(parked))
     return turn.decision()
 
 
@@ -209,9 +213,7 @@ def _lost(turn: Turn, part: Part) -> Decision:
 
 def _withdraw(turn: Turn, part: Part) -> None:
     fulfilment = part.fulfilment
-    turn.owe(
-        f"store/{fulfilment.store_id}", CancelTicket(fulfilment.fulfilment_id, "stock was gone")
-    )
+    turn.owe(f"store/{fulfilment.store_id}", CancelTicket(fulfilment.fulfilment_id, "stock-gone"))
 
 
 def _parked(state: OrderState, fulfilment_id: str, wish: str) -> Part:

@@ -41,8 +41,9 @@ from domain.order.events import (
     PaymentFlagged,
 )
 from domain.order.money import cash_due, refund_short
-from domain.order.rules import CASH_DIFFERENCE, LIVE_STATES, WITH_STORE, progresses
+from domain.order.rules import LIVE_STATES, WITH_STORE, progresses
 from domain.order.state import CASH, FINAL_PARTS, OrderState, Part, find_part, lines_of, units_due
+from domain.reasons import ALL_SHORT, CASH_DIFFERENCE, code_of
 from domain.store.commands import (
     MISSING,
     SHORT_REASONS,
@@ -50,7 +51,6 @@ from domain.store.commands import (
     UNWANTED,
     CancelTicket,
 )
-from domain.store.rules import ALL_SHORT
 
 __all__ = [
     "record_delivered", "record_failed", "record_picked", "record_progress", "record_rejected",
@@ -120,7 +120,7 @@ def record_picked(state: OrderState, command: RecordPicked, context: Context) ->
     cash_taken = state.payment == "cod" and part.state in ("delivered", "collected", "completed")
     nothing_left = not any(units_due(turn.state, line) for line in lines_of(turn.state, part))
     if nothing_left and not cash_taken:
-        _nothing_left(turn, part, UNWANTED if UNWANTED in reasons.values() else "all short")
+        _nothing_left(turn, part, UNWANTED if UNWANTED in reasons.values() else "nothing-there")
         return turn.decision()
     for reason, (suffix, why) in REFUNDS.items():
         units = _of(short, reasons, reason)
@@ -140,16 +140,16 @@ def record_rejected(state: OrderState, command: RecordRejected, context: Context
     part = find_part(state, command.fulfilment_id)
     if part is None or part.fulfilment.store_id != command.store_id:
         return Decision()
-    turn = Turn(state, context)
+    turn, code = Turn(state, context), code_of(command.reason, command.reason_code)
     if part.state == "cancelled":
-        _nothing_was_there(turn, part, command.reason)
+        _nothing_was_there(turn, part, code)
         return turn.decision()
     if _live(state, command.fulfilment_id) is None or part.state not in WITH_STORE:
         return Decision()
     if state.state != "cancelling":
-        return hand_on(turn, part, command.reason)
+        return hand_on(turn, part, command.reason, code)
     cancel_part(turn, part, state.reason)
-    _nothing_was_there(turn, part, command.reason)
+    _nothing_was_there(turn, part, code)
     resolve(turn)
     settle(turn)
     return turn.decision()
@@ -186,7 +186,7 @@ def record_returned(state: OrderState, command: RecordReturned, context: Context
     if not command.accepted:
         _left_already(turn, command.fulfilment_id)
     elif part.state in WITH_STORE:
-        cancel_part(turn, part, state.reason or "held back", command.damaged)
+        cancel_part(turn, part, state.reason or "held-back", command.damaged)
     else:
         _take_back(turn, part, command)
     resolve(turn)
@@ -222,8 +222,13 @@ def _compare_cash(turn: Turn, fulfilment_id: str, cash: int, due: int) -> None:
     """Operations hear of cash that was not what was due, as far as is known by now."""
     if cash == due:
         return
-    reason = CASH_DIFFERENCE.format(taken=cash, due=due)
-    turn.record(PaymentFlagged(fulfilment_id, CASH, cash, turn.state.currency, reason, turn.now))
+    reason = f"cash {cash} taken, {due} due"
+    turn.record(
+        PaymentFlagged(
+            fulfilment_id, CASH, cash, turn.state.currency, reason, turn.now,
+            reason_code=CASH_DIFFERENCE, due=due,
+        )
+    )  # fmt: skip
     notify_ops(turn, "cash-difference", fulfilment_id=fulfilment_id, reason=reason)
 
 
@@ -295,9 +300,9 @@ def _picked_too_late(
     return turn.decision()
 
 
-def _nothing_was_there(turn: Turn, part: Part, reason: str) -> None:
+def _nothing_was_there(turn: Turn, part: Part, code: str) -> None:
     """A cancel has freed units that the store did not find: they leave the books."""
-    if reason == ALL_SHORT:
+    if code == ALL_SHORT:
         due = ((line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part))
         _count_freed(turn, part, tuple((line_id, units) for line_id, units in due if units))
 

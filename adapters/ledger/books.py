@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.engine.page import Page
-from actors.engine.ports import Journal, JournalUnavailable, Shard
+from actors.engine.ports import JOURNAL_AWAY, Journal, JournalUnavailable, Shard
 from adapters.ledger import tables
 from adapters.ledger.batch import OrderFold
 from adapters.ledger.cursors import PAGE_MAX, Moment, Number, RowId, Step, pack, page_size, unpack
@@ -180,7 +180,7 @@ class SqlBooks:
         try:
             heads = await self._journal.heads(self._shards)
         except JournalUnavailable as error:
-            raise Unavailable("journal-away", "The journal is away; try again soon.") from error
+            raise Unavailable(JOURNAL_AWAY, "The journal is away; try again soon.") from error
         table = tables.positions
         async with self._connection() as connection:
             rows = await connection.execute(select(table.c.shard, table.c.position))

@@ -516,9 +516,9 @@ def _outcome(
     orders = tuple([state.seats[name].order_id for name in paid])
     reason, places = "", None
     if terms.group is None or len(paid) < terms.group.size:
-        reason = "too few members" if paid or unpaid else "nobody left"
+        reason = "too-few-members" if paid or unpaid else "nobody-left"
     elif (places := _places(state, paid)) is None:
-        reason = "sold out"
+        reason = "sold-out"
     parts = {name: state.seats[name].parts for name in paid}
     moved = [
         Moved(name, store_id)

@@ -82,6 +82,7 @@ __all__ = [
     "ASKED_MAX",
     "ASK_AGAIN_S",
     "ASK_GRACE_S",
+    "LOCK_GONE",
     "QUANTITY_MAX",
     "allot",
     "ask_overdue",
@@ -107,6 +108,8 @@ __all__ = [
     "view",
 ]  # fmt: skip
 
+LOCK_GONE = "lock-gone"
+"""Code: what a fulfilment should hold, it does not hold (any more)."""
 ASK_GRACE_S = 30.0
 """The order cancels itself at the lock's expiry; it is asked only if it has not by then."""
 ASK_AGAIN_S = 300.0
@@ -221,7 +224,7 @@ def locked_reply(state: InventoryState, fulfilment_id: str) -> Locked:
     """The answer to a repeated ``Lock``: what the fulfilment holds (or was sold)."""
     record = state.locks.get(fulfilment_id) or state.sale(fulfilment_id)
     if record is None:
-        raise Refused("lock-gone", "This fulfilment holds no lock.")
+        raise Refused(LOCK_GONE, "This fulfilment holds no lock.")
     left = tuple(
         left_of(sku, state.cells[sku]) for sku in dict.fromkeys(i.sku for i in record.items)
     )
@@ -259,7 +262,7 @@ def deduct(state: InventoryState, command: Deduct, now: float) -> list[Inventory
     if record is None:
         if state.sale(command.fulfilment_id) is not None:
             return []
-        raise Refused("lock-gone", "This fulfilment holds no lock. Lock again, or refund.")
+        raise Refused(LOCK_GONE, "This fulfilment holds no lock. Lock again, or refund.")
     left = tuple(left_of(sku, state.cells[sku]) for sku in _by_sku(record.items))
     return [Deducted(command.fulfilment_id, record.items, left, now)]
 
@@ -420,7 +423,7 @@ def _held_record(state: InventoryState, command: CorrectShort | KeepOnShelf) -> 
     _some(command.items)
     record = state.locks.get(command.fulfilment_id) or state.sale(command.fulfilment_id)
     if record is None:
-        raise Refused("lock-gone", "This fulfilment holds neither a lock nor a sale.")
+        raise Refused(LOCK_GONE, "This fulfilment holds neither a lock nor a sale.")
     held = {item_key(item.line_id, item.sku): item.quantity for item in record.items}
     for key, units in (record.returned or {}).items():
         held[key] = held.get(key, 0) - units
@@ -665,7 +668,7 @@ def sell_reserved(state: InventoryState, command: SellReserved, now: float) -> l
     for sku, quantity in _by_sku(command.items).items():
         cell = state.cells.get(sku)
         if cell is None or cell.campaigns.get(command.campaign_id, 0) < quantity:
-            raise Refused("lock-gone", f"The campaign's quota does not hold the units of {sku}.")
+            raise Refused(LOCK_GONE, f"The campaign's quota does not hold the units of {sku}.")
     units = _by_sku(command.items)
     left = tuple(left_of(sku, state.cells[sku]) for sku in units)
     sold: list[InventoryEvent] = [

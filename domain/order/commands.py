@@ -179,6 +179,8 @@ class RecordRejected(Command, tag="order.record_rejected.v1"):
     store_id: str
     reason: str
     at: float
+    reason_code: str | None = None
+    """See ``domain.reasons``; None in what was stored before there were codes."""
 
 
 class RecordDelivered(Command, tag="order.record_delivered.v1"):

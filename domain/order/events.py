@@ -161,6 +161,10 @@ class PaymentFlagged(Event, tag="order.payment_flagged.v1"):
     refund_id: str = ""
     """What gives this sum back, should it be more than nothing: a payment may be flagged again, and
     still be captured as it should."""
+    reason_code: str | None = None
+    """See ``domain.reasons``; None in what was stored before there were codes."""
+    due: int = 0
+    """Of a ``cash-difference``: what was to be taken instead of ``amount``."""
 
 
 class FlagResolved(Event, tag="order.flag_resolved.v1"):
@@ -239,17 +243,23 @@ class FulfilmentRerouted(Event, tag="order.fulfilment_rerouted.v1"):
     lines: tuple[Line, ...]
     reason: str
     at: float
+    reason_code: str | None = None
+    """See ``domain.reasons``; None in what was stored before there were codes."""
 
 
 class FulfilmentParked(Event, tag="order.fulfilment_parked.v1"):
     """No store left: waits for operations, auto-cancelled at ``until``. ``reason`` is what the
-    last store said, then why no other serves it, in words; ``why`` is the code of the latter."""
+    last store said, with its ``reason_code``; ``detail`` why no other serves it, with its code
+    ``why``. (Before there were codes, ``reason`` held the words of both.)"""
 
     fulfilment_id: str
     reason: str
     at: float
     until: float
     why: str = ""
+    reason_code: str | None = None
+    """See ``domain.reasons``; None in what was stored before there were codes."""
+    detail: str = ""
 
 
 class FulfilmentCancelled(Event, tag="order.fulfilment_cancelled.v1"):

@@ -9,7 +9,7 @@ from domain.order.events import Cancelled, Completed, Fulfilment
 from domain.order.state import FINAL_PARTS, OrderState, Part, Payment
 
 __all__ = [
-    "ANSWER_S", "CASH_DIFFERENCE", "LIVE_STATES", "OPEN_PAYMENTS", "PAYMENTS_MAX", "WITH_STORE",
+    "ANSWER_S", "LIVE_STATES", "OPEN_PAYMENTS", "PAYMENTS_MAX", "WITH_STORE",
     "check_cod", "ending", "first_query", "is_late", "need_state", "next_query", "progresses",
     "query_held", "unpaid_until", "wakes_at", "was_left_unpaid",
 ]  # fmt: skip
@@ -30,9 +30,6 @@ LIVE_STATES = frozenset({"paid", "cod_confirmed", "cancelling"})
 """States in which stores and riders work on the order."""
 WITH_STORE = frozenset({"new", "accepted", "picking", "ready"})
 """States of a fulfilment whose goods are still in the store."""
-
-CASH_DIFFERENCE = "cash {taken} taken, {due} due"
-"""Why cash at the door is flagged; minor units."""
 
 _NEVER = float("inf")
 _RANK = {"new": 0, "accepted": 1, "picking": 2, "ready": 3, "picked_up": 4, "at_customer": 5}

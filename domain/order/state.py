@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from domain.geo import Position
+from domain.inventory.rules import LOCK_GONE
 from domain.message import Event
 from domain.order.commands import Address, Customer
 from domain.order.events import (
@@ -44,17 +45,16 @@ from domain.order.events import (
     Reseated,
     SeatConfirmed,
 )
+from domain.reasons import CASH_DIFFERENCE, code_of
 
 __all__ = [
-    "CASH", "FINAL_PARTS", "FINAL_STATES", "LOCK_GONE", "Mark", "OrderState", "Part", "Payment",
-    "Refund", "destination", "evolve", "find_part", "finished_at", "lines_of", "number_of",
-    "units_due",
+    "CASH", "FINAL_PARTS", "FINAL_STATES", "Mark", "OrderState", "Part", "Payment", "Refund",
+    "destination", "evolve", "find_part", "finished_at", "lines_of", "number_of", "units_due",
+    "words_of",
 ]  # fmt: skip
 
 CASH = "cash"
 """The ``provider`` of a flag about cash taken at the door."""
-LOCK_GONE = "lock-gone"
-"""Reason of a reroute that is not the store's fault: its lock had been released."""
 FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
 FINAL_PARTS = frozenset({"delivered", "collected", "completed", "returned", "cancelled"})
 
@@ -84,6 +84,10 @@ class Part(Struct, array_like=True, gc=False):
     """When *parked*: the code of why no other store serves it."""
     since: float = 0.0
     """When ``state`` began; 0 before its order was confirmed, or where it was not kept yet."""
+    reason_code: str | None = None
+    """Of ``reason``; None in what was stored before there were codes."""
+    detail: str = ""
+    """When *parked*: what ``why`` means, in words."""
 
 
 class Mark(Struct, array_like=True, gc=False):
@@ -181,6 +185,8 @@ class OrderState(Struct, array_like=True, gc=False):
     from_quota: tuple[str, ...] = ()
     """Fulfilments whose units came from the campaign's quota and which others have replaced since;
     of those in ``parts``, the fulfilment itself says so."""
+    cash_flags: dict[str, tuple[int, int]] | None = None
+    """Of ``flags``, those for cash: (taken, due) by fulfilment."""
 
 
 def evolve(state: OrderState | None, event: Event) -> OrderState:
@@ -205,6 +211,11 @@ def find_part(state: OrderState, fulfilment_id: str) -> Part | None:
         if part.fulfilment.fulfilment_id == fulfilment_id:
             return part
     return None
+
+
+def words_of(part: Part) -> str:
+    """Why the part is as it is; of a parked one also why no other store serves it."""
+    return f"{part.reason}; {part.detail}" if part.detail else part.reason
 
 
 def lines_of(state: OrderState, part: Part) -> list[Line]:
@@ -365,6 +376,9 @@ def _payment_flagged(state: OrderState, event: PaymentFlagged) -> None:
     state.reason = event.reason
     state.flags = {**(state.flags or {}), event.payment_id: event.reason}
     if event.provider == CASH:
+        if event.reason_code == CASH_DIFFERENCE:
+            sums = {event.payment_id: (event.amount, event.due)}
+            state.cash_flags = {**(state.cash_flags or {}), **sums}
         return
     payment = state.payments.get(event.payment_id)
     if payment is None:
@@ -381,6 +395,9 @@ def _payment_flagged(state: OrderState, event: PaymentFlagged) -> None:
 def _flag_resolved(state: OrderState, event: FlagResolved) -> None:
     left = {key: why for key, why in (state.flags or {}).items() if key != event.payment_id}
     state.flags = left or None
+    if state.cash_flags and event.payment_id in state.cash_flags:
+        sums = {key: each for key, each in state.cash_flags.items() if key != event.payment_id}
+        state.cash_flags = sums or None
 
 
 def _reinstated(state: OrderState, event: Reinstated) -> None:
@@ -427,9 +444,10 @@ def _rerouted(state: OrderState, event: FulfilmentRerouted) -> None:
     if old is None:  # one fulfilment became several: this is not the first of them
         state.parts.append(new)
     else:
-        if old.state != "parked" and event.reason != LOCK_GONE:
+        at_fault = code_of(event.reason, event.reason_code) != LOCK_GONE
+        if old.state != "parked" and at_fault:
             state.refused.append(old.fulfilment.store_id)
-        if old.fulfilment.campaign_id and event.reason != LOCK_GONE:  # else it had nothing of it
+        if old.fulfilment.campaign_id and at_fault:  # else it had nothing of it
             state.from_quota += (event.fulfilment_id,)
         state.parts[state.parts.index(old)] = new
     changed = {line.line_id: line for line in event.lines}
@@ -439,18 +457,19 @@ def _rerouted(state: OrderState, event: FulfilmentRerouted) -> None:
 
 def _parked(state: OrderState, event: FulfilmentParked) -> None:
     part = _part(state, event.fulfilment_id)
-    if event.reason != LOCK_GONE:
+    if code_of(event.reason, event.reason_code) != LOCK_GONE:
         state.refused.append(part.fulfilment.store_id)
     _enter(part, "parked", event.at)
     part.sold = False
     part.until = event.until
-    part.reason, part.why = event.reason, event.why
+    part.reason, part.reason_code = event.reason, event.reason_code
+    part.why, part.detail = event.why, event.detail
 
 
 def _part_cancelled(state: OrderState, event: FulfilmentCancelled) -> None:
     part = _part(state, event.fulfilment_id)
     _enter(part, "cancelled", event.at)
-    part.reason = event.reason
+    _say(part, event.reason)
     _stop_awaiting(state, event.fulfilment_id)
 
 
@@ -467,7 +486,7 @@ def _failed(state: OrderState, event: FulfilmentFailed) -> None:
     part = _part(state, event.fulfilment_id)
     _enter(part, "returning", event.at)
     part.sold = True
-    part.reason = event.reason
+    _say(part, event.reason)
     part.rider_id = event.rider_id or part.rider_id
     _stop_awaiting(state, event.fulfilment_id)
 
@@ -544,6 +563,10 @@ def _enter(one: OrderState | Part, state: str, at: float) -> None:
     """``one`` is in ``state`` from ``at`` on, unless it is already."""
     if one.state != state:
         one.state, one.since = state, at
+
+
+def _say(part: Part, reason: str) -> None:
+    part.reason, part.reason_code, part.detail = reason, "", ""
 
 
 def _stop_awaiting(state: OrderState, fulfilment_id: str) -> None:

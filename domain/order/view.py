@@ -3,8 +3,9 @@
 from domain.order.commands import Address
 from domain.order.events import Line
 from domain.order.money import cash_due, short_amount, whole_refund_id
-from domain.order.state import OrderState, Part, Payment
+from domain.order.state import OrderState, Part, Payment, words_of
 from domain.order.views import FulfilmentView, LineView, OrderView, PaymentView, RefundView
+from domain.reasons import parked_for
 
 __all__ = ["payment_view", "view"]
 
@@ -70,10 +71,14 @@ def _line(state: OrderState, line: Line) -> LineView:
 
 
 def _part(state: OrderState, part: Part) -> FulfilmentView:
-    fulfilment = part.fulfilment
+    fulfilment, code, why = part.fulfilment, "", ""
+    if part.state == "parked":
+        why = part.why
+        _, code, _ = parked_for(part.reason, part.reason_code, why, part.detail)
     return FulfilmentView(
         fulfilment.fulfilment_id, fulfilment.store_id, part.state, part.due_at,
-        cash_due(state, part), fulfilment.freight, part.rider_id, part.reason,
+        cash_due(state, part), fulfilment.freight, part.rider_id, words_of(part),
+        code, why,
     )  # fmt: skip
 
 

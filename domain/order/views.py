@@ -42,6 +42,10 @@ class FulfilmentView(Struct, frozen=True, array_like=True, gc=False):
     freight: int
     rider_id: str = ""
     reason: str = ""
+    reason_code: str = ""
+    """When *parked*: the code, if any, of what its last store said. See ``domain.reasons``."""
+    why: str = ""
+    """When *parked*: the code of why no other store serves it."""
 
 
 class PaymentView(Struct, frozen=True, array_like=True, tag="order.payment_view.v1", gc=False):

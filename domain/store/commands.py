@@ -134,11 +134,13 @@ class AcceptTicket(Command, tag="store.accept_ticket.v1"):
 
 
 class RejectTicket(Command, tag="store.reject_ticket.v1"):
-    """Refuse a ticket that is new or accepted; ``reason`` is required."""
+    """Refuse a ticket that is new or accepted; ``reason`` is required, in the clerk's words or in
+    those of what the tablet offered: then ``reason_code`` is one of ``reasons.OFFERED``."""
 
     fulfilment_id: str
     reason: str
     device_id: str = ""
+    reason_code: str = ""
 
 
 class StartPicking(Command, tag="store.start_picking.v1"):

@@ -38,6 +38,8 @@ class TicketMoved(Event, tag="store.ticket_moved.v1"):
     """At *accepted*: the zone whose riders were asked for."""
     collect_by: float = 0.0
     """At *ready*, of a ticket to be collected: nobody came by then, and people are told."""
+    reason_code: str | None = None
+    """See ``domain.reasons``; None in what was stored before there were codes."""
 
 
 class LinePicked(Event, tag="store.line_picked.v1"):

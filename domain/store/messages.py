@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from domain import inbox as inboxes
 from domain.message import Event
+from domain.reasons import code_of
 from domain.store.commands import TicketLine
 from domain.store.events import (
     CancelAsked,
@@ -26,6 +27,7 @@ from domain.store.events import (
     TicketOpened,
 )
 from domain.store.state import CLOSED_KEPT, Closed, State, Ticket, apply, evolve
+from domain.store.views import shown_code
 from domain.wire import document, moment
 
 __all__ = [
@@ -68,6 +70,9 @@ class Progress(Struct, frozen=True, gc=False):
     uncollected: bool = False
     """Nobody has collected it in time."""
     short_reasons: dict[str, str] = {}
+    reason_code: str = ""
+    """Why, for machines, where ``reason`` is not just somebody's words: ``all-short | not-in-time |
+    not-held | unwanted``, or what a tablet offered."""
 
 
 class TicketDocument(Struct, frozen=True, gc=False):
@@ -101,6 +106,8 @@ class FinishedTicket(Struct, frozen=True, gc=False):
     customer_name: str
     rider_id: str
     reason: str
+    reason_code: str = ""
+    """As in ``Progress``."""
 
 
 class TicketIn(Struct, frozen=True, gc=False):
@@ -323,6 +330,7 @@ def _progress(ticket: Ticket) -> Progress:
         code_locked_until=_maybe(ticket.code_locked_until or None),
         uncollected=ticket.uncollected,
         short_reasons=ticket.short_reasons or {},
+        reason_code=shown_code(ticket),
     )
 
 
@@ -338,6 +346,7 @@ def _finished(closed: Closed) -> FinishedTicket:
         closed.customer_name,
         closed.rider_id,
         closed.reason,
+        code_of(closed.reason, closed.reason_code),
     )
 
 

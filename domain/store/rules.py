@@ -8,6 +8,7 @@ from hmac import compare_digest
 
 from domain.errors import Refused, Unavailable
 from domain.message import Event
+from domain.reasons import ALL_SHORT, NOT_IN_TIME, OFFERED, WORDS
 from domain.store.commands import (
     SHORT_REASONS,
     UNWANTED,
@@ -46,7 +47,7 @@ from domain.store.state import CANCEL_ANSWER_S, State, Ticket
 from domain.wire import moment
 
 __all__ = [
-    "ALL_SHORT", "CASH_SETTLED_S", "CODE_LOCK_S", "NEXT", "NOT_IN_TIME", "PAUSE_MAX_S",
+    "CASH_SETTLED_S", "CODE_LOCK_S", "NEXT", "PAUSE_MAX_S",
     "PREP_MAX_S", "WRONG_CODES_MAX", "accept", "accept_return", "announce_return", "cancel",
     "close", "collect", "confirm_held_back", "escalate", "find", "hand_over",
     "hand_over_answered", "mark_ready", "move", "open_ticket", "parcel", "pause_item",
@@ -66,8 +67,6 @@ NEXT: dict[str, tuple[str, ...]] = {
 LEFT = ("picked_up", "returning", "collected", "delivered", "returned")
 """States in which the goods have (or had) left the store: a cancel comes too late."""
 
-NOT_IN_TIME = "not accepted in time"
-ALL_SHORT = "nothing on the list was there"
 PREP_MAX_S = 4 * 3_600
 PAUSE_MAX_S = 366 * 86_400.0
 WRONG_CODES_MAX = 5
@@ -95,7 +94,7 @@ def find(state: State, fulfilment_id: str) -> Ticket:
 def move(
     ticket: Ticket, to: str, at: float, *, by: str = "", reason: str = "", rider_id: str = "",
     ready_at: float = 0.0, damaged: tuple[tuple[str, int], ...] = (), dispatch_zone: str = "",
-    collect_by: float = 0.0,
+    collect_by: float = 0.0, reason_code: str = "",
 ) -> TicketMoved:  # fmt: skip
     """One step of the state machine; every other is refused with ``wrong-state``."""
     possible = NEXT.get(ticket.state, ())
@@ -109,7 +108,7 @@ def move(
         )
     return TicketMoved(
         ticket.opened.fulfilment_id, to, at, by, reason, rider_id, ready_at, damaged, dispatch_zone,
-        collect_by,
+        collect_by, reason_code,
     )  # fmt: skip
 
 
@@ -141,9 +140,12 @@ def accept(
 
 
 def reject(state: State, command: RejectTicket, now: float) -> list[Event]:
-    """Refuse a ticket that is new or accepted. Refused with ``reason-required``."""
+    """Refuse a ticket that is new or accepted. Refused with ``reason-required`` or
+    ``wrong-reason``: the codes of the service's own reasons are not a person's to give."""
     if not command.reason.strip():
         raise Refused("reason-required", "Say why the store cannot serve this ticket.")
+    if command.reason_code not in ("", *OFFERED):
+        raise Refused("wrong-reason", f"A reason's code is one of: {', '.join(OFFERED)}; or none.")
     if _ended_as(state, command.fulfilment_id, "rejected"):
         return []
     ticket = find(state, command.fulfilment_id)
@@ -154,7 +156,12 @@ def reject(state: State, command: RejectTicket, now: float) -> list[Event]:
             state=ticket.state,
             possible=["ready"],
         )
-    return _end(move(ticket, "rejected", now, by=command.device_id, reason=command.reason))
+    return _end(
+        move(
+            ticket, "rejected", now, by=command.device_id, reason=command.reason,
+            reason_code=command.reason_code,
+        )
+    )  # fmt: skip
 
 
 def start_picking(state: State, command: StartPicking, now: float) -> list[Event]:
@@ -221,8 +228,8 @@ def mark_ready(state: State, command: MarkReady, now: float, collect_s: float) -
     if any(units for _line, units in picked_units(ticket)):
         return [ready]
     if UNWANTED in (ticket.short_reasons or {}).values():
-        return _end(move(ticket, "cancelled", now, by=command.device_id, reason=UNWANTED))
-    return _end(move(ticket, "rejected", now, by=command.device_id, reason=ALL_SHORT))
+        return _end(_ended_by_rule(ticket, "cancelled", now, command.device_id, UNWANTED))
+    return _end(_ended_by_rule(ticket, "rejected", now, command.device_id, ALL_SHORT))
 
 
 def hand_over(state: State, command: HandOver, now: float) -> list[Event]:
@@ -446,11 +453,15 @@ def escalate(ticket: Ticket, now: float) -> list[Event]:
     accept_by = ticket.opened.accept_by
     notify_at = ticket.opened_at + (accept_by - ticket.opened_at) * 0.75
     if now >= accept_by:
-        rejected = move(ticket, "rejected", now, by="rule:accept-by", reason=NOT_IN_TIME)
+        rejected = _ended_by_rule(ticket, "rejected", now, "rule:accept-by", NOT_IN_TIME)
         return [Escalated(fulfilment_id, 3, now, None), *_end(rejected)]
     if now >= notify_at:
         return [Escalated(fulfilment_id, 2, now, accept_by)]
     return [Escalated(fulfilment_id, 1, now, notify_at)]
+
+
+def _ended_by_rule(ticket: Ticket, to: str, now: float, by: str, code: str) -> TicketMoved:
+    return move(ticket, to, now, by=by, reason=WORDS[code], reason_code=code)
 
 
 def _check_cash_settled(ticket: Ticket, now: float) -> None:

@@ -8,6 +8,7 @@ from domain import inbox as inboxes
 from domain.inbox import Inbox
 from domain.memory import remember
 from domain.message import Event
+from domain.reasons import NOT_HELD, WORDS
 from domain.store.commands import OpenTicket
 from domain.store.events import (
     CancelAnswered,
@@ -82,6 +83,8 @@ class Ticket(Struct, array_like=True, gc=False):
     uncollected: bool = False
     short_reasons: dict[str, str] | None = None
     """Why not all of a line is packed, per line id; None for none: rare."""
+    reason_code: str | None = None
+    """Of ``reason``; None in what was stored before there were codes."""
 
 
 class Closed(Struct, array_like=True, gc=False):
@@ -97,6 +100,8 @@ class Closed(Struct, array_like=True, gc=False):
     customer_name: str = ""
     rider_id: str = ""
     reason: str = ""
+    reason_code: str | None = None
+    """Of ``reason``; None in what was stored before there were codes."""
 
 
 class State(Struct, array_like=True, gc=False):
@@ -176,7 +181,8 @@ def apply(ticket: Ticket, event: Event) -> None:
         case HandOverAnswered():
             ticket.handing_to = ""
             if not event.taken and ticket.state == "picked_up":
-                ticket.state, ticket.reason = "ready", "not in the rider's run"
+                ticket.state = "ready"
+                ticket.reason, ticket.reason_code = WORDS[NOT_HELD], NOT_HELD
             elif event.taken:
                 ticket.rider_id = event.rider_id
         case CodeMistyped():
@@ -210,7 +216,8 @@ def _opened(event: TicketOpened) -> Ticket:
 
 def _move(ticket: Ticket, event: TicketMoved) -> None:
     ticket.state = event.state
-    ticket.reason = event.reason or ticket.reason
+    if event.reason:
+        ticket.reason, ticket.reason_code = event.reason, event.reason_code
     ticket.ready_at = event.ready_at or ticket.ready_at
     ticket.rider_id = event.rider_id or ticket.rider_id
     if event.state == "accepted":
@@ -243,6 +250,7 @@ def _close(state: State, event: TicketClosed) -> None:
         opened.customer_name,
         ticket.rider_id,
         ticket.reason,
+        ticket.reason_code,
     )
     if len(state.closed) > CLOSED_KEPT:
         del state.closed[next(iter(state.closed))]

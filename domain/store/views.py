@@ -2,9 +2,10 @@
 
 from msgspec import Struct
 
+from domain.reasons import code_of
 from domain.store.state import Closed, Ticket
 
-__all__ = ["TicketLineView", "TicketView", "view", "view_closed"]
+__all__ = ["TicketLineView", "TicketView", "shown_code", "view", "view_closed"]
 
 
 class TicketLineView(Struct, frozen=True, array_like=True, gc=False):
@@ -48,6 +49,8 @@ class TicketView(Struct, frozen=True, array_like=True, tag="store.ticket_view.v1
     phone_ending: str = ""
     address: str = ""
     note: str = ""
+    reason_code: str = ""
+    """Of ``reason``: see ``domain.reasons``."""
 
 
 def view(ticket: Ticket) -> TicketView:
@@ -89,7 +92,13 @@ def view(ticket: Ticket) -> TicketView:
         phone_ending=opened.phone_ending,
         address=opened.address,
         note=opened.note,
+        reason_code=shown_code(ticket),
     )
+
+
+def shown_code(ticket: Ticket) -> str:
+    """The code of the reason that is shown: a cancel's, while it waits for an answer, has none."""
+    return "" if ticket.cancel_reason else code_of(ticket.reason, ticket.reason_code)
 
 
 def view_closed(closed: Closed) -> TicketView:
@@ -105,4 +114,5 @@ def view_closed(closed: Closed) -> TicketView:
         rider_id=closed.rider_id,
         reason=closed.reason,
         customer_name=closed.customer_name,
+        reason_code=code_of(closed.reason, closed.reason_code),
     )

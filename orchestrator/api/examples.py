@@ -366,7 +366,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "OversellBody": {"sku": "MILK-1L", "limit": 0},
     "AllotmentBody": {"sku": "MILK-1L", "channel": "app", "quantity": 10},
     "AcceptBody": {"device_id": "tablet-1", "prep_s": 480},
-    "RejectBody": {"device_id": "tablet-1", "reason": "power cut"},
+    "RejectBody": {
+        "device_id": "tablet-1", "reason": "Technical trouble", "reason_code": "trouble",
+    },
     "DeviceBody": {"device_id": "tablet-1"},
     "PickBody": {"device_id": "tablet-1", "quantity": 1},
     "HandOverBody": {"device_id": "tablet-1", "rider_id": "r-12"},

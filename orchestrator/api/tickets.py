@@ -52,9 +52,10 @@ class AcceptBody(DeviceBody):
 
 
 class RejectBody(DeviceBody):
-    """Why the store will not serve it."""
+    """Why the store will not serve it: in words, and as `reason_code` if it is one of these."""
 
     reason: Annotated[Text, Field(min_length=1)]
+    reason_code: Literal["", "items-missing", "too-busy", "closing", "trouble"] = ""
 
 
 class PickBody(DeviceBody):
@@ -187,7 +188,7 @@ def _add_actions(routes: APIRouter, desk: Desk) -> None:
         store_id: str, fulfilment_id: str, body: RejectBody, caller: Authorised, key: Key
     ) -> Response:
         """Refuse a ticket that is new or accepted: the next store is tried."""
-        command = store.RejectTicket(fulfilment_id, body.reason, body.device_id)
+        command = store.RejectTicket(fulfilment_id, body.reason, body.device_id, body.reason_code)
         return await _act(desk, store_id, f"reject:{key}", command)
 
     @routes.post(f"{TICKET}/picking", responses=done)

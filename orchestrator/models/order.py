@@ -56,6 +56,10 @@ class Fulfilment(Struct, frozen=True, gc=False):
     freight: int
     rider_id: str
     reason: str
+    reason_code: str = ""
+    """While *parked*: the code of what its last store said, empty if that is in words alone."""
+    why: str = ""
+    """While *parked*: the code of why no other store serves it."""
 
 
 class Payment(Struct, frozen=True, gc=False):

@@ -47,6 +47,10 @@ class Ticket(Struct, frozen=True, gc=False):
     phone_ending: str
     address: str
     note: str
+    reason_code: str = ""
+    """What ``reason`` says, for machines: ``all-short | not-in-time | not-held | unwanted``, or
+    what a tablet offered: ``items-missing | too-busy | closing | trouble``. Empty where ``reason``
+    is somebody's words alone."""
 
 
 class TicketPage(Struct, frozen=True, gc=False):

@@ -3,7 +3,6 @@
 Per order a few hundred bytes, let go when the order ends. Each event costs O(log n).
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -11,8 +10,8 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from domain import order
-from domain.order.rules import CASH_DIFFERENCE
-from domain.order.state import CASH, FINAL_PARTS, FINAL_STATES, OrderState
+from domain.order.state import CASH, FINAL_PARTS, FINAL_STATES, OrderState, Part
+from domain.reasons import CASH_DIFFERENCE, cash_difference_before, parked_for
 from orchestrator.monitor.anomalies import Anomalies, Facts, Remedy
 from orchestrator.monitor.rates import Rates
 from orchestrator.monitor.stages import Stages
@@ -37,7 +36,6 @@ REACHED = {
 }  # fmt: skip
 """How many steps from ``accepted`` on a fulfilment in this state has reached."""
 PART_STEPS = FUNNEL[2:7]
-_CASH_DIFFERENCE = re.compile(CASH_DIFFERENCE.format(taken=r"(\d+)", due=r"(\d+)"))
 
 
 class _Part(Struct, gc=False):
@@ -104,7 +102,7 @@ class OrderBook:
                 since = part.since or part.rider_at or max(part.due_at - one.due_s, state.placed_at)
                 self._enter_part(order_id, fulfilment.fulfilment_id, one, since)
                 if part.state == "parked":
-                    self._park(order_id, fulfilment.fulfilment_id, part.reason, part.why, since)
+                    self._park(order_id, fulfilment.fulfilment_id, part, since)
                 if part.uncollected_at:
                     self._wait_for_customer(
                         order_id, tracked, fulfilment.fulfilment_id, part.uncollected_at
@@ -122,7 +120,10 @@ class OrderBook:
         for payment_id, reason in (state.flags or {}).items():
             payment = state.payments.get(payment_id)
             provider = payment.provider if payment is not None else CASH
-            self._flag(order_id, payment_id, provider, state.currency, state.placed_at, reason)
+            sums = (state.cash_flags or {}).get(payment_id) or cash_difference_before(reason)
+            self._flag(
+                order_id, payment_id, provider, state.currency, state.placed_at, reason, sums
+            )
 
     # From the feed
 
@@ -134,7 +135,7 @@ class OrderBook:
         if isinstance(event, order.PaymentFlagged):
             self._flag(
                 order_id, event.payment_id, event.provider, event.currency, event.at or at,
-                event.reason,
+                event.reason, _sums(event),
             )  # fmt: skip
         elif isinstance(event, order.FlagResolved):
             self._anomalies.clear("payment-flagged", event.payment_id)
@@ -270,7 +271,7 @@ class OrderBook:
                     self._enter_part(order_id, event.to.fulfilment_id, part, event.at)
             case order.FulfilmentParked():
                 self._move_part(order_id, tracked, event.fulfilment_id, "parked", event.at)
-                self._park(order_id, event.fulfilment_id, event.reason, event.why, event.at)
+                self._park(order_id, event.fulfilment_id, event, event.at)
             case order.FulfilmentCancelled(fulfilment_id, _, at):
                 self._move_part(order_id, tracked, fulfilment_id, "cancelled", at)
             case order.FulfilmentDelivered(fulfilment_id, at):
@@ -364,11 +365,16 @@ class OrderBook:
             store_id=part.store_id,
         )  # fmt: skip
 
-    def _park(self, order_id: str, fulfilment_id: str, reason: str, why: str, at: float) -> None:
-        said = reason.rpartition("; ")[0] if why else reason
+    def _park(
+        self, order_id: str, fulfilment_id: str, parked: Part | order.FulfilmentParked, at: float
+    ) -> None:
+        said, code, detail = parked_for(
+            parked.reason, parked.reason_code, parked.why, parked.detail
+        )
+        words = f"{said}; {detail}" if detail else said
         path = f"/v1/orders/{order_id}/fulfilments/{fulfilment_id}"
         self._anomalies.raise_(
-            "parked", fulfilment_id, at, f"No store serves it ({reason}).",
+            "parked", fulfilment_id, at, f"No store serves it ({words}).",
             (
                 Remedy(
                     "re-route", "POST", f"{path}/reroute", {"store_id": "", "why": None},
@@ -376,18 +382,20 @@ class OrderBook:
                 ),
                 Remedy("close", "POST", f"{path}/close", {"why": None}),
             ),
-            owner=order_id, facts={"reason": said, "others": why}, order_id=order_id,
+            owner=order_id, facts={"reason": code or said, "others": parked.why}, order_id=order_id,
             fulfilment_id=fulfilment_id,
         )  # fmt: skip
 
     def _flag(
-        self, order_id: str, payment_id: str, provider: str, currency: str, at: float, reason: str
-    ) -> None:
+        self, order_id: str, payment_id: str, provider: str, currency: str, at: float, reason: str,
+        cash: tuple[int, int] | None,
+    ) -> None:  # fmt: skip
+        """``cash``: what was taken and what was due at the door, if that is what differs."""
         self._anomalies.raise_(
             "payment-flagged", payment_id, at,
             f"The payment at {provider} does not match the order ({reason}).",
             (_resolve(order_id, payment_id),),
-            facts={"provider": provider, **_flag_facts(reason, currency)},
+            facts={"provider": provider, **_flag_facts(reason, cash, currency)},
             order_id=order_id, payment_id=payment_id, provider=provider,
         )  # fmt: skip
 
@@ -406,12 +414,17 @@ class OrderBook:
             self._anomalies.clear("refund-refused", event.refund_id)
 
 
-def _flag_facts(reason: str, currency: str) -> Facts:
-    cash = _CASH_DIFFERENCE.fullmatch(reason)
+def _sums(event: order.PaymentFlagged) -> tuple[int, int] | None:
+    if event.reason_code is None:
+        return cash_difference_before(event.reason)
+    return (event.amount, event.due) if event.reason_code == CASH_DIFFERENCE else None
+
+
+def _flag_facts(reason: str, cash: tuple[int, int] | None, currency: str) -> Facts:
     if cash is None:
         return {"reason": reason}
-    taken, due = int(cash[1]), int(cash[2])
-    return {"reason": "cash-difference", "taken": taken, "due": due, "currency": currency}
+    taken, due = cash
+    return {"reason": CASH_DIFFERENCE, "taken": taken, "due": due, "currency": currency}
 
 
 def _part(fulfilment: order.Fulfilment) -> _Part:

@@ -7,7 +7,7 @@ from domain import campaign, inventory, store
 from domain.errors import Refused
 from domain.order import commands
 from domain.order.events import Fulfilment
-from domain.store.rules import ALL_SHORT
+from domain.reasons import ALL_SHORT
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, flash_terms, order_id
 from tests.fakes.order_world import START, STORES
 
@@ -333,10 +333,10 @@ def pay_but(world: CampaignWorld, number: int, store_id: str) -> Delayed:
     return all_but_the_sale(world, store_id)
 
 
-def reject(world: CampaignWorld, number: int, store_id: str, reason: str = "broken") -> None:
+def reject(world: CampaignWorld, number: int, store_id: str, code: str = "") -> None:
     """The store will not serve its part; nothing that follows has arrived yet."""
     name = part_at(world, number, store_id).fulfilment_id
-    rejected = commands.RecordRejected(name, store_id, reason, world.now)
+    rejected = commands.RecordRejected(name, store_id, "broken", world.now, code)
     world.ask(f"order/{order_id(number)}", rejected)
 
 

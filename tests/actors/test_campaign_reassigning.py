@@ -10,7 +10,7 @@ import pytest
 from domain import campaign
 from domain.errors import Refused
 from domain.order import commands
-from domain.store.rules import ALL_SHORT
+from domain.reasons import ALL_SHORT
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, flash_terms, group_terms, order_id
 
 ALL_SET_ASIDE = {"s-1": {"cup": 10}, "s-2": {"cup": 10}}
@@ -23,10 +23,11 @@ def sale(**changes: Any) -> CampaignWorld:
     return CampaignWorld(terms, stock=ALL_SET_ASIDE)
 
 
-def reject(world: CampaignWorld, number: int, reason: str = "no staff") -> None:
+def reject(world: CampaignWorld, number: int, code: str = "") -> None:
     """By the store of the order's last part; nothing that follows has arrived yet."""
     part = world.order_of(number).parts[-1].fulfilment
-    rejected = commands.RecordRejected(part.fulfilment_id, part.store_id, reason, world.now)
+    told = (part.fulfilment_id, part.store_id, "no staff", world.now, code)
+    rejected = commands.RecordRejected(*told)
     world.ask(f"order/{order_id(number)}", rejected)
 
 

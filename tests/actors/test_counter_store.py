@@ -10,6 +10,7 @@ from domain import dispatch, order, rider, store
 from domain.catalogue.model import COLLECT_S
 from domain.errors import Refused, Unavailable
 from domain.notice import Notify
+from domain.reasons import ALL_SHORT, NOT_IN_TIME, OFFERED, WORDS
 from domain.store.rules import CASH_SETTLED_S, CODE_LOCK_S, NEXT, WRONG_CODES_MAX
 from domain.store.state import CLOSED_KEPT
 from domain.wire import moment
@@ -218,6 +219,36 @@ def test_rejecting_needs_a_reason_and_repeating_it_is_harmless() -> None:
     assert [each.reason for each in world.owed(order.RecordRejected)] == ["fridge broke"]
 
 
+@pytest.mark.parametrize("code", ["", *OFFERED])
+def test_the_order_hears_the_code_of_what_a_tablet_offered_beside_the_clerks_words(
+    code: str,
+) -> None:
+    world = opened()
+    view = world.do("store/s1", store.RejectTicket(F, "冰箱坏了", "tablet-1", code))
+    assert (view.reason, view.reason_code) == ("冰箱坏了", code)
+    (told,) = world.owed(order.RecordRejected)
+    assert (told.reason, told.reason_code) == ("冰箱坏了", code)
+    assert world.state("store/s1").closed[F].reason_code == code
+
+
+@pytest.mark.parametrize("code", [ALL_SHORT, NOT_IN_TIME, "hungry"])
+def test_the_codes_of_the_services_own_reasons_are_not_a_persons_to_give(code: str) -> None:
+    assert refused(opened(), store.RejectTicket(F, "why", "", code)).code == "wrong-reason"
+
+
+def test_rewording_what_the_service_says_changes_nothing_but_the_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(WORDS, ALL_SHORT, "the shelf is bare")
+    world = at("picking")
+    world.do("store/s1", store.PickLine(F, "o1/1", 0))
+    world.do("store/s1", store.PickLine(F, "o1/2", 0))
+    view = world.do("store/s1", store.MarkReady(F))
+    assert (view.reason, view.reason_code) == ("the shelf is bare", ALL_SHORT)
+    (told,) = world.owed(order.RecordRejected)
+    assert (told.reason, told.reason_code) == ("the shelf is bare", ALL_SHORT)
+
+
 # -------------------------------------------------------------------- nobody acts
 
 
@@ -233,7 +264,7 @@ def test_a_ticket_nobody_accepts_is_pushed_again_then_notified_then_given_away()
     (notified,) = world.sent(Notify)
     assert (notified.audience, notified.facts["fulfilment_id"]) == ("store:s1", F)
     (rejected,) = world.sent(order.RecordRejected)
-    assert rejected.reason == "not accepted in time"
+    assert (rejected.reason, rejected.reason_code) == ("not accepted in time", NOT_IN_TIME)
     assert F not in world.state("store/s1").tickets
 
 

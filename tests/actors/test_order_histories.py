@@ -15,8 +15,8 @@ from domain.inventory.state import Deed
 from domain.notice import Notify
 from domain.order.money import cash_due
 from domain.order.state import FINAL_PARTS, FINAL_STATES, Part, lines_of, units_due
+from domain.reasons import ALL_SHORT
 from domain.store.commands import SHORT_REASONS
-from domain.store.rules import ALL_SHORT
 from tests.fakes.order_world import START, World, captured, payment_of, place
 
 STOCK = {
@@ -97,7 +97,7 @@ class History:
                 ) if flag else (),
             ),
             "rejected": order.RecordRejected(
-                fulfilment_id, store_id, ALL_SHORT if flag else "busy", at
+                fulfilment_id, store_id, "busy", at, ALL_SHORT if flag else ""
             ),
             "delivered": order.RecordDelivered(
                 fulfilment_id, at, "r-1", cash_due(world.order, part) + (b == 7)

@@ -16,9 +16,10 @@ from domain.inventory.commands import (
     Release,
     Return,
 )
+from domain.inventory.rules import LOCK_GONE
 from domain.inventory.state import REMEMBERED_S
 from domain.notice import Notify
-from domain.store.rules import ALL_SHORT
+from domain.reasons import ALL_SHORT
 from tests.fakes.order_world import (
     STORES,
     World,
@@ -42,8 +43,10 @@ def picked(*units: tuple[int, int], number: int = 1, store_id: str = "s-1") -> o
     )
 
 
-def rejected(number: int = 1, store_id: str = "s-1", reason: str = "busy") -> order.RecordRejected:
-    return order.RecordRejected(part_id(number), store_id, reason, 0.0)
+def rejected(
+    number: int = 1, store_id: str = "s-1", reason: str = "busy", code: str | None = ""
+) -> order.RecordRejected:
+    return order.RecordRejected(part_id(number), store_id, reason, 0.0, code)
 
 
 def delivered(number: int = 1, cash: int = 0) -> order.RecordDelivered:
@@ -163,7 +166,8 @@ def test_a_delivery_that_overtakes_the_hand_over_still_sells_the_goods_once() ->
 def test_cash_that_is_not_what_was_due_is_flagged_for_operations(cash: int) -> None:
     world = through(cod_world(("cup", 2)), delivered(cash=cash))
     (flag,) = world.facts_of(order.PaymentFlagged)
-    assert (flag.provider, flag.amount) == ("cash", cash)
+    assert (flag.provider, flag.amount, flag.due) == ("cash", cash, 2299)
+    assert flag.reason_code == "cash-difference"
     assert world.sends_of(Notify)[-1].audience == "ops"
     assert world.order.state == "completed"
 
@@ -361,7 +365,7 @@ def test_an_empty_shelf_is_believed_although_a_cancel_was_faster(make: Any) -> N
     world = make(("cup", 2))
     through(world, order.Cancel("customer", "changed my mind"))
     for _ in range(2):
-        through(world, rejected(reason=ALL_SHORT))
+        through(world, rejected(code=ALL_SHORT))
     assert (world.order.state, world.cell("s-1", "cup")) == ("cancelled", (10 - 2, 0))
     world = make(("cup", 2))
     through(world, order.Cancel("customer", "changed my mind"), rejected(reason="busy"))
@@ -378,7 +382,7 @@ def test_what_was_packed_was_there_whatever_a_later_refusal_says(
         through(world, order.Cancel("customer", "changed my mind"))
     for _ in range(2):
         through(world, because("missing", 1, of=((1, 1),)))
-        through(world, rejected(reason=ALL_SHORT))
+        through(world, rejected(code=ALL_SHORT))
     assert world.cell("s-1", "tea") == (10 - 1, 0)
     corrected = {each.document_id: each.items for each in world.sends_of(CorrectShort)}
     assert [item.quantity for (item,) in corrected.values()] == [1]
@@ -511,12 +515,44 @@ def test_only_parked_fulfilments_are_rerouted_or_given_up_by_operations() -> Non
 
 
 def test_a_store_whose_shelf_was_empty_does_not_get_the_units_back() -> None:
-    world = through(paid_world(("cup", 2)), rejected(reason=ALL_SHORT))
+    world = through(paid_world(("cup", 2)), rejected(code=ALL_SHORT))
     assert world.order.parts[0].fulfilment.store_id == "s-2"
     assert world.cell("s-1", "cup") == (8, 0)
     assert not world.sends_of(Return)
-    world = through(cod_world(("cup", 2)), rejected(reason=ALL_SHORT))
+    world = through(cod_world(("cup", 2)), rejected(code=ALL_SHORT))
     assert world.cell("s-1", "cup") == (8, 0)
+
+
+OLD = "nothing on the list was there"
+"""What a counter said of an empty shelf before there were codes."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "on_hand"),
+    [("reworded", ALL_SHORT, 8), (OLD, None, 8), (OLD, "", 10), (ALL_SHORT, "", 10)],
+)
+def test_stock_goes_by_a_refusals_code_and_not_by_what_somebody_typed(
+    reason: str, code: str | None, on_hand: int
+) -> None:
+    world = through(paid_world(("cup", 2)), rejected(reason=reason, code=code))
+    assert world.order.parts[0].fulfilment.store_id == "s-2"
+    assert world.cell("s-1", "cup") == (on_hand, 0)
+
+
+def test_a_parked_part_tells_apart_what_its_store_said_and_why_no_other_serves_it() -> None:
+    said = "oven broken; call us"
+    world = through(paid_world(("cup", 2), stock=EVERYWHERE_OUT), rejected(reason=said))
+    (parked,) = world.facts_of(order.FulfilmentParked)
+    assert (parked.reason, parked.reason_code, parked.why) == (said, "", "short-stock")
+    (part,) = world.ask(f"order/{world.order.order_id}", order.Get()).fulfilments
+    assert part.reason == f"{said}; {parked.detail}"
+    assert (part.reason_code, part.why) == ("", "short-stock")
+    assert world.sends_of(Notify)[-1].facts["reason"] == part.reason
+
+
+def test_a_store_that_types_the_code_of_a_lost_lock_has_refused_all_the_same() -> None:
+    world = through(paid_world(("cup", 2)), rejected(reason=LOCK_GONE))
+    assert world.order.refused == ["s-1"]
 
 
 def test_a_reroute_that_loses_a_race_tries_the_next_store() -> None:

@@ -152,6 +152,8 @@ TICKET = f"/v1/stores/s-1/tickets/{ORDER_ID}-1"
         ("accept", {"device_id": "t", "prep_s": 60}, store.AcceptTicket(f"{ORDER_ID}-1", "t", 60)),
         ("accept", None, store.AcceptTicket(f"{ORDER_ID}-1")),
         ("reject", {"reason": "fire"}, store.RejectTicket(f"{ORDER_ID}-1", "fire")),
+        ("reject", {"reason": "too hot", "reason_code": "closing"},
+         store.RejectTicket(f"{ORDER_ID}-1", "too hot", reason_code="closing")),
         ("picking", None, store.StartPicking(f"{ORDER_ID}-1")),
         ("ready", {"device_id": "t"}, store.MarkReady(f"{ORDER_ID}-1", "t")),
         ("hand-over", {"rider_id": "r-1"}, store.HandOver(f"{ORDER_ID}-1", "r-1")),

@@ -1,5 +1,6 @@
 """Every remedy beside an anomaly works as it is given, once a person has filled in what it asks."""
 
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from domain import dispatch, inventory, order, rider, risk, store
 from domain.catalogue.model import StoreProfile
 from domain.geo import Position
+from domain.order.state import evolve as evolve_order
+from domain.reasons import ALL_SHORT, NOT_IN_TIME
 from domain.risk.state import evolve as evolve_risk
 from orchestrator.monitor.flow import Flow, show_anomaly
 from orchestrator.monitor.risks import LASTING_S, SHOWN_MAX
@@ -53,6 +56,16 @@ FACTS: dict[str, dict[str, Any]] = {
     "tablet-offline": {"tickets": 1},
     "risk-deny": {"channel": "app", "reasons": ["blocked-device"]},
 }  # fmt: skip
+
+
+def parked(
+    reason: str, code: str | None, detail: str = "No further store can serve this order."
+) -> order.FulfilmentParked:
+    return order.FulfilmentParked(PART, reason, T, T + 1_800, "short-stock", code, detail)
+
+
+def flagged(reason: str, code: str | None, due: int) -> order.PaymentFlagged:
+    return order.PaymentFlagged(PART, "cash", 5, "USD", reason, T, reason_code=code, due=due)
 
 
 class Trouble:
@@ -136,6 +149,42 @@ def trouble(code: str, rider_id: str = "") -> Trouble:
 @pytest.mark.parametrize("code", REMEDIES)
 def test_an_anomaly_tells_its_facts_beside_its_text(code: str) -> None:
     assert trouble(code).shown(code)["facts"] == FACTS[code]
+
+
+DETAIL = "No further store can serve this order."
+CASH = {"provider": "cash", "reason": "cash-difference", "currency": "USD"}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("event", "facts"),
+    [
+        (parked("reworded; twice", ALL_SHORT), {"reason": ALL_SHORT, "others": "short-stock"}),
+        (parked("oven; call us", ""), {"reason": "oven; call us", "others": "short-stock"}),
+        (parked("not accepted in time", ""), {"reason": "not accepted in time",
+                                              "others": "short-stock"}),
+        (parked(f"not accepted in time; {DETAIL}", None, ""),
+         {"reason": NOT_IN_TIME, "others": "short-stock"}),
+        (parked(f"oven; call us; {DETAIL}", None, ""),
+         {"reason": "oven; call us", "others": "short-stock"}),
+        (flagged("reworded", "cash-difference", 7), {**CASH, "taken": 5, "due": 7}),
+        (flagged("cash 5 taken, 7 due", None, 0), {**CASH, "taken": 5, "due": 7}),
+    ],
+)  # fmt: skip
+def test_an_anomaly_goes_by_codes_and_sums_also_of_what_was_stored_before_there_were_any(
+    event: Any, facts: dict[str, Any], restarted: bool
+) -> None:
+    world = Trouble()
+    if restarted:
+        events = (placed(), order.Paid(T, f"{ORDER_ID}-p1", "sandbox", "r", 1), event)
+        world.flow.load("order", ORDER_ID, reduce(evolve_order, events, None))
+    else:
+        world.happen("order", ORDER_ID, placed(), event)
+    code = "parked" if isinstance(event, order.FulfilmentParked) else "payment-flagged"
+    shown = world.shown(code)
+    assert shown["facts"] == facts
+    if code == "parked":
+        assert shown["detail"].endswith(f"; {DETAIL}).")
 
 
 async def applied(remedy: dict[str, Any], api: ApiWorld) -> None:

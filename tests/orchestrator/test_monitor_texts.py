@@ -3,18 +3,22 @@
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from domain.reasons import BEFORE_CODES, OFFERED
+from domain.reasons import WORDS as SAID
 from domain.risk.table import DEFAULT_RULES
 from domain.store.commands import SHORT_REASONS
-from domain.store.rules import ALL_SHORT, NOT_IN_TIME
+from orchestrator.api.tickets import RejectBody
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITOR = ROOT / "orchestrator" / "monitor"
 TEXTS = (ROOT / "web" / "src" / "monitor" / "texts.ts").read_text()
 FACTS_TS = (ROOT / "web" / "src" / "monitor" / "facts.ts").read_text()
 WORDS_TS = (ROOT / "web" / "src" / "shared" / "words.ts").read_text()
+REASONS_TS = (ROOT / "web" / "src" / "shared" / "reasons.ts").read_text()
 DECISIONS = ("challenge", "deny")
 """What ``risk-…`` codes are made of."""
 
@@ -67,11 +71,11 @@ FACTS = names_of_facts()
 NO_OTHER_STORE = (
     literals("domain/routing.py", "Refused", 0)
     | literals("actors/order/locking.py", "Refused", 0)
-    | literals("actors/order/rerouting.py", "_park", 3)
+    | literals("actors/order/rerouting.py", "_park", 4)
 )
 MISPAID = literals("actors/order/paying.py", "_flagged", 2) | {"cash-difference"}
 DENIED = {rule.reason for rule in DEFAULT_RULES}
-WORDS = NO_OTHER_STORE | MISPAID | DENIED | {ALL_SHORT, NOT_IN_TIME, *SHORT_REASONS}
+WORDS = NO_OTHER_STORE | MISPAID | DENIED | {*SAID, *OFFERED, *SHORT_REASONS}
 
 
 def said_twice(name: str) -> bool:
@@ -112,12 +116,24 @@ def test_a_reason_the_service_gives_by_itself_has_words_in_both_languages(word: 
     assert re.search(r"[\u4e00-\u9fff]", said[2])
 
 
-def test_the_reasons_a_tablet_offers_are_known_in_the_language_they_were_given_in() -> None:
-    tablet = (ROOT / "web" / "src" / "tablet" / "texts.ts").read_text()
-    offered = re.findall(r'^    reason_(?!other)\w+: "(.+)",$', tablet, re.MULTILINE)
-    assert len(offered) == 8
-    for reason in offered:
-        assert re.search(rf'^  "{reason}": \[', WORDS_TS, re.MULTILINE), reason
+def test_a_tablet_offers_the_reasons_that_its_counter_takes() -> None:
+    tablet = ROOT / "web" / "src" / "tablet"
+    dialog = (tablet / "parts" / "RejectDialog.vue").read_text()
+    offered = dict(re.findall(r'^  "?([\w-]+)"?: "(reason_\w+)",$', dialog, re.MULTILINE))
+    assert tuple(offered) == OFFERED
+    assert set(get_args(RejectBody.model_fields["reason_code"].annotation)) == {"", *OFFERED}
+    for text in offered.values():
+        assert (tablet / "texts.ts").read_text().count(f"    {text}: ") == 2
+
+
+def test_pages_and_service_understand_alike_what_was_said_before_there_were_codes() -> None:
+    table = REASONS_TS.partition("const BEFORE_CODES")[2].partition("\n};")[0]
+    pages = dict(re.findall(r'^  "?(.+?)"?: "(.+)",$', table, re.MULTILINE))
+    assert pages.items() >= {
+        (word, code) for word, code in BEFORE_CODES.items() if word != "lock-gone"
+    }
+    for code in pages.values():
+        assert re.search(rf'^  "?{code}"?: \[', WORDS_TS, re.MULTILINE), code
 
 
 @pytest.mark.parametrize("remedy", sorted(REMEDIES))

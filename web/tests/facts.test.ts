@@ -17,7 +17,7 @@ describe("what an anomaly tells", () => {
   });
 
   it("names each fact and puts codes into words", () => {
-    const facts = { reason: "not accepted in time", others: "bound-to-store" };
+    const facts = { reason: "not-in-time", others: "bound-to-store" };
     expect(told(facts)).toBe("Reason: not accepted in time · Other stores: the customer chose this store");
     language.value = "zh";
     expect(told(facts)).toBe("原因：未按时接单 · 其他门店：顾客指定了该门店");
@@ -31,11 +31,12 @@ describe("what an anomaly tells", () => {
     expect(told({ cash_due: 900, currency: "" })).toBe("应收现金：900");
   });
 
-  it("translates a choice that a tablet offered in another language, and leaves a person's own words", () => {
-    expect(told({ reason: "商品缺货" })).toBe("Reason: items are missing");
+  it("tells a choice that a tablet offered by its code, and leaves a person's own words", () => {
+    expect(told({ reason: "items-missing" })).toBe("Reason: items are missing");
+    expect(told({ reason: "We are closing" })).toBe("Reason: We are closing");
     expect(told({ reason: "oven broken" })).toBe("Reason: oven broken");
     language.value = "zh";
-    expect(told({ reason: "We are closing" })).toBe("原因：即将打烊");
+    expect(told({ reason: "closing" })).toBe("原因：即将打烊");
   });
 
   it("lists reasons, counts and documents, and leaves out what is empty", () => {

@@ -65,6 +65,14 @@ describe("an order's story", () => {
     expect(reasonsOf("", "called the bank; it is theirs")).toEqual(["called the bank; it is theirs"]);
     expect(reasonsOf("too hot; too far", "some-new-code")).toEqual(["too hot; too far", "some-new-code"]);
   });
+
+  it("tells what a parked part's store said by its code, and the sentence of a code it does not know", () => {
+    const detail = "No further store can serve this order.";
+    expect(reasonsOf("too hot; closed", "short-stock", "", detail)).toEqual(["too hot; closed", "too little stock"]);
+    expect(reasonsOf("too hot", "some-new-code", "", detail)).toEqual(["too hot", detail, "some-new-code"]);
+    language.value = "zh";
+    expect(reasonsOf("nobody came", "short-stock", "not-in-time", detail)).toEqual(["未按时接单", "库存不足"]);
+  });
 });
 
 describe("words", () => {
@@ -79,11 +87,19 @@ describe("words", () => {
   });
 
   it("has what a store's service says by itself, and leaves what a person typed", () => {
-    const said = found("domain/store/rules.py", /^(?:NOT_IN_TIME|ALL_SHORT) = "(.+)"$/gm);
-    expect(said).toHaveLength(2);
+    const codes = found("domain/reasons.py", /^(?:NOT_IN_TIME|ALL_SHORT|NOT_HELD) = "(.+)"$/gm);
+    expect(codes).toHaveLength(3);
     language.value = "zh";
-    for (const words of said) expect(wordOf(words)).toMatch(/\p{Script=Han}/u);
+    for (const code of codes) expect(wordOf("whatever it is called now", code)).toMatch(/\p{Script=Han}/u);
     expect(wordOf("changed my mind")).toBe("changed my mind");
+  });
+
+  it("takes nobody's typed words for the service's, and reads what was said before there were codes", () => {
+    language.value = "zh";
+    expect(wordOf("not accepted in time", "")).toBe("not accepted in time");
+    expect(wordOf("not accepted in time")).toBe("未按时接单");
+    expect(wordOf("its group did not form", null)).toBe("未成团");
+    expect(wordOf("Items are missing")).toBe("商品缺货");
   });
 });
 

@@ -7,7 +7,7 @@ import { byUrgency, matches, number, shown } from "../src/tablet/work";
 const progress = (state: string, more: Partial<Progress> = {}): Progress => ({
   state, changed_at: "2026-03-01T12:00:00Z", cash_due: 0, picked: {}, ready_at: null,
   accepted_by: "", rider_id: "", rider_at_store: false, cancel_asked: false, escalation: 0,
-  reason: "", code_locked_until: null, uncollected: false, short_reasons: {}, ...more,
+  reason: "", code_locked_until: null, uncollected: false, short_reasons: {}, reason_code: "", ...more,
 });
 const ticket = (id: string, state = "new", more: Partial<Progress> = {}): Ticket => ({
   fulfilment_id: id, order_id: id.split("-")[0] as string, opened_at: "2026-03-01T12:00:00Z",
@@ -16,9 +16,9 @@ const ticket = (id: string, state = "new", more: Partial<Progress> = {}): Ticket
   lines: [{ line_id: `${id}/1`, sku: "tea", name: "Tea", quantity: 2, barcode: "4006", unit_price: 450 }],
   progress: progress(state, more),
 });
-const closed = (id: string, state: string, reason = ""): Finished => ({
+const closed = (id: string, state: string, reason = "", code = ""): Finished => ({
   fulfilment_id: id, order_id: id, state, at: "2026-03-01T12:10:00Z", delivery: "delivery", units: 2,
-  currency: "EUR", customer_name: "Ada", rider_id: "", reason,
+  currency: "EUR", customer_name: "Ada", rider_id: "", reason, reason_code: code,
 });
 const batch = (...events: [string, unknown][]): Batch => ({
   events: events.map(([type, data], index) => ({
@@ -90,10 +90,23 @@ describe("the tablet's state", () => {
         ["ticket.closed", { closed: closed("a-1", "cancelled") }],
         ["ticket.closed", { closed: closed("b-1", "rejected", "too busy") }],
         ["ticket.closed", { closed: closed("c-1", "delivered") }],
-        ["ticket.closed", { closed: closed("d-1", "cancelled", "unwanted") }],
+        ["ticket.closed", { closed: closed("d-1", "cancelled", "unwanted", "unwanted") }],
       ),
     );
     expect(state.notices).toEqual([]);
+  });
+
+  it("says that an order went to another store by the code of why, whatever the words beside it", () => {
+    const before = fold(emptyState(), snapshot([ticket("a-1"), ticket("b-1"), ticket("c-1")])).state;
+    const late = closed("a-1", "rejected", "reworded", "not-in-time");
+    const typed = closed("b-1", "rejected", "not accepted in time");
+    const { reason_code: _, ...old } = closed("c-1", "rejected", "not accepted in time");
+    const told = [late, typed, old].map((one): [string, unknown] => ["ticket.closed", { closed: one }]);
+    const { state } = fold(before, batch(...told));
+    expect(state.notices.map((one) => [one.fulfilment_id, one.kind, one.reason_code])).toEqual([
+      ["a-1", "taken-away", "not-in-time"],
+      ["c-1", "taken-away", "not-in-time"],
+    ]);
   });
 
   it("passes over messages of a later release", () => {

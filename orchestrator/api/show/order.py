@@ -65,6 +65,7 @@ def _show_fulfilment(part: FulfilmentView) -> Fulfilment:
     return Fulfilment(
         part.fulfilment_id, part.store_id, part.state, maybe_moment(part.due_at),
         part.cash_due, part.freight, part.rider_id, part.reason,
+        part.reason_code, part.why,
     )  # fmt: skip
 
 

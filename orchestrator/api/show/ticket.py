@@ -42,6 +42,7 @@ def show_ticket(view: TicketView) -> Ticket:
         phone_ending=view.phone_ending,
         address=view.address,
         note=view.note,
+        reason_code=view.reason_code,
     )  # fmt: skip
 
 
@@ -79,4 +80,5 @@ def show_open_ticket(document: TicketDocument) -> Ticket:
         phone_ending=document.phone_ending,
         address=document.address,
         note=document.note,
+        reason_code=progress.reason_code,
     )  # fmt: skip

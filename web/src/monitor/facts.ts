@@ -48,7 +48,7 @@ function nameOf(name: string): string {
 }
 
 function valueOf(name: string, fact: Fact, currency: string): string {
-  if (typeof fact === "string") return wordOf(fact);
-  if (typeof fact !== "number") return fact.map(wordOf).join(language.value === "zh" ? "、" : ", ");
+  if (typeof fact === "string") return wordOf(fact, "");
+  if (typeof fact !== "number") return fact.map((one) => wordOf(one, "")).join(language.value === "zh" ? "、" : ", ");
   return currency && FACTS[name]?.money ? money(fact, currency, locale.value) : fact.toLocaleString(locale.value);
 }

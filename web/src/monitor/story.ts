@@ -1,6 +1,7 @@
 /** What operations may do with an order, and how its story tells why. Pure. */
 import { segment } from "@shared/api";
-import { wordOf } from "@shared/words";
+import { parkedBefore } from "@shared/reasons";
+import { isCode, wordOf } from "@shared/words";
 import type { Order, Remedy } from "./flow";
 
 const CANCELLABLE = ["placed", "paid", "cod_confirmed"];
@@ -19,9 +20,9 @@ export function actionsOn(order: Pick<Order, "order_id" | "state" | "payments">)
   return list;
 }
 
-/** A step's `reason` and `why` in words. The reason of a parked part ends with a sentence that says in
- * English what the code beside it says in any language. */
-export function reasonsOf(reason: string, why: string): string[] {
-  const said = wordOf(why) !== why && reason.includes("; ") ? reason.slice(0, reason.lastIndexOf("; ")) : reason;
-  return [said, why].filter((one) => one !== "").map(wordOf);
+/** A step's `reason` and `why` in words, the former by the code beside it. `detail` says in English what
+ * `why` says as a code: it is for codes of a newer service. */
+export function reasonsOf(reason: string, why: string, code?: string | null, detail = ""): string[] {
+  const said = code == null && isCode(why) ? parkedBefore(reason) : reason;
+  return [wordOf(said, code), isCode(why) ? "" : detail, wordOf(why, "")].filter((one) => one !== "");
 }

@@ -1,27 +1,24 @@
 /** Reasons, codes and channels in the reader's language. */
 import { language } from "./i18n";
+import { codeOf } from "./reasons";
 
-/** Codes, and words that the service or a tablet gives by itself; what a person typed stays as it is. */
+/** What the service's codes, and those of a tablet's choices, mean: in English and Chinese. */
 const WORDS: Readonly<Record<string, readonly [string, string]>> = {
-  "not accepted in time": ["not accepted in time", "未按时接单"],
-  "nothing on the list was there": ["nothing on the list was there", "所列商品全部缺货"],
+  "not-in-time": ["not accepted in time", "未按时接单"],
+  "all-short": ["nothing on the list was there", "所列商品全部缺货"],
   missing: ["not on the shelf", "货架缺货"],
   short: ["not on the shelf", "货架缺货"],
   substitute_refused: ["not on the shelf, substitute refused", "货架缺货，顾客拒绝替换"],
   unwanted: ["there, but not wanted", "有货，顾客不要"],
-  "all short": ["nothing was there", "全部缺货"],
-  "stock was gone": ["the stock was gone", "库存已失效"],
-  "held back": ["held back by the store", "门店已留货"],
+  "nothing-there": ["nothing was there", "全部缺货"],
+  "stock-gone": ["the stock was gone", "库存已失效"],
+  "held-back": ["held back by the store", "门店已留货"],
   "already-left": ["the goods had left", "商品已离店"],
   "lock-gone": ["its lock was gone", "库存锁定已失效"],
-  "Items are missing": ["items are missing", "商品缺货"],
-  "Too much to do": ["too much to do", "订单太多"],
-  "We are closing": ["about to close", "即将打烊"],
-  "Technical trouble": ["technical trouble", "设备故障"],
-  "商品缺货": ["items are missing", "商品缺货"],
-  "订单太多": ["too much to do", "订单太多"],
-  "即将打烊": ["about to close", "即将打烊"],
-  "设备故障": ["technical trouble", "设备故障"],
+  "items-missing": ["items are missing", "商品缺货"],
+  "too-busy": ["too much to do", "订单太多"],
+  closing: ["about to close", "即将打烊"],
+  trouble: ["technical trouble", "设备故障"],
 
   "lock-differs": ["another order holds these units", "库存已被其他锁定占用"],
   "bound-to-store": ["the customer chose this store", "顾客指定了该门店"],
@@ -35,22 +32,22 @@ const WORDS: Readonly<Record<string, readonly [string, string]>> = {
   absent: ["nobody was there", "无人应答"],
   damaged: ["the goods are damaged", "商品损坏"],
   address: ["the address is wrong", "地址有误"],
-  "not in the rider's run": ["not in the rider's run", "不在骑手的任务中"],
+  "not-held": ["not in the rider's run", "不在骑手的任务中"],
 
   unpaid: ["not paid in time", "逾期未付款"],
   expired: ["its time ran out", "已超时"],
-  "its group did not form": ["its group did not form", "未成团"],
-  "too few members": ["too few members", "成团人数不足"],
-  "nobody left": ["nobody is left in the group", "团内已无成员"],
-  "sold out": ["sold out", "已售罄"],
-  "more members, lower price": ["more members, lower price", "人数增加，价格下降"],
+  "group-not-formed": ["its group did not form", "未成团"],
+  "too-few-members": ["too few members", "成团人数不足"],
+  "nobody-left": ["nobody is left in the group", "团内已无成员"],
+  "sold-out": ["sold out", "已售罄"],
+  "lower-price": ["more members, lower price", "人数增加，价格下降"],
 
   cash: ["cash at the door", "上门现金"],
   "cash-difference": ["cash differs from what was due", "现金与应收不符"],
   "unknown-payment": ["no such payment was opened", "未发起过该支付"],
   "wrong-amount": ["another amount", "金额不符"],
   "wrong-currency": ["another currency", "币种不符"],
-  "unclear answer": ["unclear", "不明确"],
+  "unclear-answer": ["unclear", "不明确"],
   pending: ["pending", "处理中"],
   failed: ["failed", "失败"],
 
@@ -69,7 +66,12 @@ const WORDS: Readonly<Record<string, readonly [string, string]>> = {
   pos: ["till", "收银台"],
 };
 
-/** A reason that the service gives by itself in the reader's language; any other as it is. */
-export function wordOf(word: string): string {
-  return WORDS[word]?.[language.value === "zh" ? 1 : 0] ?? word;
+/** Whether a page has words for it. */
+export function isCode(word: string): boolean {
+  return Object.hasOwn(WORDS, word);
+}
+
+/** A reason in the reader's language, if it is a code or has one beside it; somebody's words as they are. */
+export function wordOf(reason: string, code?: string | null): string {
+  return WORDS[codeOf(reason, code) || reason]?.[language.value === "zh" ? 1 : 0] ?? reason;
 }

@@ -11,7 +11,7 @@ import { followDevice, InboxClient, type SocketStatus } from "@shared/socket";
 import { computed, reactive, ref, shallowRef, watch } from "vue";
 import { ring, soundOn } from "./bell";
 import { Keeper } from "./keeper";
-import type { ShortReason, TabletState } from "./state";
+import type { Rejection, ShortReason, TabletState } from "./state";
 import { emptyState } from "./state";
 import { t } from "./texts";
 import { byUrgency, COLUMNS, type Column, groupBy, matches, number, type Shown, shown } from "./work";
@@ -189,7 +189,8 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
     reconnect: () => load().then(() => inbox.start()),
     accept: (id: string, prepS: number | null = null) =>
       act(id, "accept", prepS === null ? {} : { prep_s: prepS }),
-    reject: (id: string, reason: string) => act(id, "reject", { reason }),
+    /** `code` is that of a choice which was offered; empty for the clerk's own words. */
+    reject: (id: string, reason: string, code: Rejection | "") => act(id, "reject", { reason, reason_code: code }),
     startPicking: (id: string) => act(id, "picking"),
     /** `reason` says why not all of the line is packed; null when it is. */
     pick: (id: string, lineId: string, quantity: number, reason: ShortReason | null) =>

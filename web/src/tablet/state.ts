@@ -1,4 +1,5 @@
 /** What the tablet knows: a snapshot and every later message folded into it. Pure. */
+import { codeOf } from "@shared/reasons";
 import type { Batch, Frames } from "@shared/socket";
 
 export type Ticket = Frames["store.TicketDocument"];
@@ -7,6 +8,8 @@ export type Progress = Frames["store.Progress"];
 export type Finished = Frames["store.FinishedTicket"];
 /** Why not all of a line is packed. */
 export type ShortReason = "missing" | "substitute_refused" | "unwanted";
+/** What a clerk who rejects a ticket is offered as a reason. */
+export type Rejection = "items-missing" | "too-busy" | "closing" | "trouble";
 type StoreEvent = Frames["store.EventFrame"];
 type Snapshot = Frames["store.Snapshot"];
 
@@ -16,6 +19,8 @@ export interface Notice {
   kind: "cancelled" | "taken-away";
   customer_name: string;
   reason: string;
+  /** Missing in what an older page has kept. */
+  reason_code?: string;
   at: string;
   /** Units that were already picked: they go back to the shelf. */
   picked: boolean;
@@ -34,7 +39,7 @@ export interface TabletState {
 /** Finished tickets kept on the device; the service's snapshot holds fewer. */
 export const FINISHED_KEPT = 1_000;
 export const NOTICES_KEPT = 50;
-export const NOT_IN_TIME = "not accepted in time";
+export const NOT_IN_TIME = "not-in-time";
 /** In the order of their buttons. Only units that are `unwanted` stay in stock. */
 export const SHORT_REASONS: readonly ShortReason[] = ["missing", "substitute_refused", "unwanted"];
 const UNWANTED: ShortReason = "unwanted";
@@ -125,15 +130,17 @@ function notice(state: TabletState, ticket: Ticket, closed: Finished): void {
   const { fulfilment_id } = closed;
   if (state.notices.some((one) => one.fulfilment_id === fulfilment_id)) return;
   // A cancel that somebody here confirmed, or that follows from what they packed, is no news.
-  const own = ticket.progress.cancel_asked || closed.reason === UNWANTED;
+  const code = codeOf(closed.reason, closed.reason_code);
+  const own = ticket.progress.cancel_asked || code === UNWANTED;
   const cancelled = closed.state === "cancelled" && !own;
-  const taken = closed.state === "rejected" && closed.reason === NOT_IN_TIME;
+  const taken = closed.state === "rejected" && code === NOT_IN_TIME;
   if (!cancelled && !taken) return;
   state.notices.push({
     fulfilment_id,
     kind: cancelled ? "cancelled" : "taken-away",
     customer_name: closed.customer_name,
     reason: closed.reason,
+    reason_code: code,
     at: closed.at,
     picked: Object.values(ticket.progress.picked).some((units) => units > 0),
   });
