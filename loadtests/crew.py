@@ -31,8 +31,10 @@ from loadtests.outcome import Outcome
 from loadtests.processes import BenchError, service
 from loadtests.scene import Scene, Wishes, fresh_tag, open_campaigns, put_goods
 from loadtests.tokens import DataTokens, PairedTokens, TokenMaker
-from loadtests.verdict import CustomersSaw, Finding, RiderSaw, TabletSaw, figures, judge
+from loadtests.verdict import CustomersSaw, RiderSaw, TabletSaw, figures, judge
 from orchestrator.client import DoorstepClient, ProblemError, Retries, models
+from orchestrator.client.findings import Finding
+from orchestrator.client.opening import NotSellable
 
 __all__ = ["Answer", "Demand", "Measured"]
 
@@ -89,7 +91,8 @@ class Crew:
         self._measured: list[Measured] = []
 
     async def do(self, demand: Demand) -> Answer:
-        """Carry one demand out. Raises :class:`BenchError`, ``ProblemError``."""
+        """Carry one demand out. Raises :class:`BenchError`, ``NotSellable``,
+        ``ProblemError``."""
         if demand.do == "open":
             assert demand.wishes is not None
             return Answer(scene=await self._open(demand.wishes))
@@ -310,7 +313,7 @@ async def _answered(
 ) -> None:
     try:
         answer = await do(demand)
-    except (BenchError, ProblemError) as error:
+    except (BenchError, NotSellable, ProblemError) as error:
         answer = Answer(error=str(error))
     except Exception as error:
         answer = Answer(error=repr(error))
