@@ -29,6 +29,7 @@ from loadtests.push import measure_push
 from loadtests.recovery import measure_recovery
 from loadtests.report import keep
 from loadtests.soak import measure_soak
+from orchestrator.client.opening import NotSellable
 
 __all__ = ["app"]
 
@@ -152,7 +153,7 @@ def _run(work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
 
     try:
         return asyncio.run(run())
-    except BenchError as error:
+    except (BenchError, NotSellable) as error:
         errors.print(f"[red]{error}[/]")
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, asyncio.CancelledError):

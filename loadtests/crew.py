@@ -18,20 +18,23 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from loadtests.devices import Rider, Tablet
+from loadtests.devices import Rider, Tablet, note_fault
 from loadtests.evidence import collect, read_orders, unsettled
 from loadtests.outcome import Outcome
 from loadtests.processes import BenchError, service
 from loadtests.scene import Scene, Wishes, fresh_tag, open_campaigns, put_goods
 from loadtests.tokens import DataTokens, PairedTokens, TokenMaker
-from loadtests.verdict import CustomersSaw, Finding, RiderSaw, TabletSaw, figures, judge
+from loadtests.verdict import CustomersSaw, RiderSaw, TabletSaw, figures, judge
 from orchestrator.client import DoorstepClient, ProblemError, Retries, models
+from orchestrator.client.findings import Finding
+from orchestrator.client.opening import NotSellable
 
 __all__ = ["Answer", "Demand", "Measured"]
 
@@ -88,7 +91,8 @@ class Crew:
         self._measured: list[Measured] = []
 
     async def do(self, demand: Demand) -> Answer:
-        """Carry one demand out. Raises :class:`BenchError`, ``ProblemError``."""
+        """Carry one demand out. Raises :class:`BenchError`, ``NotSellable``,
+        ``ProblemError``."""
         if demand.do == "open":
             assert demand.wishes is not None
             return Answer(scene=await self._open(demand.wishes))
@@ -194,7 +198,7 @@ class _Run:
         """Switch the tablet of one store on."""
         spot = self.scene.stores[number]
         saw = self._tablets_saw[spot.store_id] = TabletSaw()
-        client = DoorstepClient(self.scene.url, self._store_tokens[number])
+        client = self._client(self._store_tokens[number], saw)
         tablet = self._tablets[spot.store_id] = Tablet(self.scene, spot, client, saw, self._report)
         await tablet.switch_on()
 
@@ -202,11 +206,16 @@ class _Run:
         """Have one rider come on shift."""
         rider_id = self.scene.riders[number]
         saw = self._riders_saw[rider_id] = RiderSaw()
-        client = DoorstepClient(self.scene.url, self._rider_tokens[number])
+        client = self._client(self._rider_tokens[number], saw)
         rider = self._riders[rider_id] = Rider(
             self.scene, rider_id, client, saw, self._report, self._remit, self._give_back
         )
         await rider.switch_on()
+
+    def _client(self, token: str, saw: TabletSaw | RiderSaw) -> DoorstepClient:
+        """For one device, which notes also the failures that a repeated call gets over."""
+        retries = Retries(on_retry=partial(note_fault, saw))
+        return DoorstepClient(self.scene.url, token, retries=retries)
 
     async def close(self, customers: CustomersSaw, wishes: Wishes) -> Outcome:
         """Wait until everything is final and explained, or until waiting no longer helps."""
@@ -304,7 +313,7 @@ async def _answered(
 ) -> None:
     try:
         answer = await do(demand)
-    except (BenchError, ProblemError) as error:
+    except (BenchError, NotSellable, ProblemError) as error:
         answer = Answer(error=str(error))
     except Exception as error:
         answer = Answer(error=repr(error))

@@ -21,13 +21,16 @@ from msgspec import Struct
 from loadtests.scene import CURRENCY, NOBODY_HOME, CampaignSpot
 from loadtests.stage import Stage, stage_of
 from loadtests.verdict import SoldOut, is_fault
-from orchestrator.client import models
+from orchestrator.client import Retries, models
+from orchestrator.client.retries import retry_after_s
 
 __all__ = ["Answered", "Customer", "FlashCustomer", "GroupCustomer", "RiderUser", "Shopper",
            "TabletUser"]  # fmt: skip
 
-ATTEMPTS = 8
-PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 5.0
+RETRIES = Retries()
+"""As every client of ours insists; one attempt lasts as long as the user's time-outs allow."""
+PLACINGS_MAX = 8
+"""So often is one order sent, each time with what the gate asked for."""
 PAGE_TRIES = 40
 ABANDONS = 0.15
 """Share of the customers who place and do not pay."""
@@ -84,8 +87,8 @@ class Customer(FastHttpUser):
 
     abstract = True
     host = "http://127.0.0.1"  # the scene says where, when a test starts
-    connection_timeout = 15.0
-    network_timeout = 15.0
+    connection_timeout = RETRIES.timeout_s
+    network_timeout = RETRIES.timeout_s
 
     def on_start(self) -> None:
         """Take a place among the users."""
@@ -135,15 +138,13 @@ class Customer(FastHttpUser):
         if body is not None:
             data = msgspec.json.encode(body).decode()
             headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
-        pause_s = PAUSE_S_MIN
-        for attempt in range(1, ATTEMPTS + 1):
+        patience = RETRIES.begin(self.dice)
+        while True:
             answered, wait_s = self._attempt(method, path, name, data, headers, expected)
-            again = answered.status in (0, 429, 502, 503, 504)
-            if not again or attempt == ATTEMPTS:
+            pause_s = patience.pause_s(answered.status, wait_s)
+            if pause_s is None:
                 return answered
-            gevent.sleep(max(wait_s, pause_s) * self.dice.uniform(1.0, 1.5))
-            pause_s = min(pause_s * 2, PAUSE_S_MAX)
-        raise AssertionError("unreachable")
+            gevent.sleep(pause_s)
 
     def _attempt(
         self, method: str, path: str, name: str, data: str | None, headers: dict[str, str],
@@ -171,7 +172,7 @@ class Customer(FastHttpUser):
                 response.success()
             else:
                 response.failure(f"{status} {answered.code}")
-            return answered, _seconds((response.headers or {}).get("Retry-After"))
+            return answered, retry_after_s(response.headers or {})
 
     # --- Placing
 
@@ -185,7 +186,7 @@ class Customer(FastHttpUser):
         }
         campaign_id = str(wish.get("campaign_id", ""))
         key = self.fresh_key()
-        for _ in range(ATTEMPTS):
+        for _ in range(PLACINGS_MAX):
             if self.clearance:
                 body["clearance"] = self.clearance
             sent_at = self.stage.scene.now()
@@ -494,10 +495,3 @@ def _problem_code(headers: Mapping[str, str], body: Any) -> str:
     """Of a problem document; "" if it is none."""
     is_problem = headers.get("Content-Type", "").startswith("application/problem+json")
     return str(body.get("code", "")) if is_problem and isinstance(body, dict) else ""
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return max(0.0, float(text or 0))
-    except ValueError:
-        return 0.0

@@ -25,7 +25,7 @@ from orchestrator.client import (
     models,
 )
 
-__all__ = ["Report", "Rider", "Tablet"]
+__all__ = ["Report", "Rider", "Tablet", "note_fault"]
 
 DROPS = 0.02
 """Share of messages after which the connection is cut as by a lost network."""
@@ -42,6 +42,13 @@ STILL_HERE_S = 60.0
 ENDED = frozenset({"cancelled", "rejected", "returned", "collected", "delivered"})
 NO_PROBLEM = ("not-a-problem", "unknown")
 """What the client makes of an error without the code of a problem document."""
+
+
+def note_fault(saw: TabletSaw | RiderSaw, problem: ProblemError, what: str = "a call") -> None:
+    """Note the problem if the service itself had failed. The client repeats what failed: as its
+    ``on_retry``, this hears of failures that a repeat mends."""
+    if is_fault(problem.status, "" if problem.code in NO_PROBLEM else problem.code):
+        saw.faults.note(f"{problem.status} to {what}: {problem}")
 
 
 class Report(Protocol):
@@ -181,8 +188,7 @@ class Device:
         except ProblemError as problem:
             name = f"{name} ({problem.code})"
             error = str(problem) if problem.status == 0 or problem.status >= 500 else ""
-            if is_fault(problem.status, "" if problem.code in NO_PROBLEM else problem.code):
-                self._saw.faults.note(f"{problem.status} to POST {name}: {problem}")
+            note_fault(self._saw, problem, f"POST {name}")
             raise
         finally:
             self._report("POST", name, (time.perf_counter() - started) * 1000, error)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from loadtests.scene import Scene
-from loadtests.verdict import FINAL_STATES, CustomersSaw, Evidence, RiderSaw, TabletSaw
-from orchestrator.client import DoorstepClient, ProblemError, models
+from loadtests.verdict import CustomersSaw, Evidence, RiderSaw, TabletSaw
+from orchestrator.client import DoorstepClient, ProblemError, models, money
 from orchestrator.client.many import read_many
 
 __all__ = ["collect", "read_orders", "unsettled"]
@@ -30,7 +30,7 @@ async def read_orders(
         if page.next is None or not ours:
             break
         after = page.next
-    orders = {one: order for one, order in known.items() if not _changes(order)}
+    orders = {one: order for one, order in known.items() if money.is_settled(order)}
     found = await read_many(wanted - set(orders), lambda order_id: _order(ops, order_id))
     orders.update((order_id, order) for order_id, order in found.items() if order is not None)
     return orders
@@ -39,13 +39,8 @@ async def read_orders(
 def unsettled(orders: Mapping[str, models.Order], paid: Mapping[str, int]) -> list[str]:
     """What may still change: orders that are not final, refunds on their way, payments that the
     service has not heard of."""
-    waiting = [order_id for order_id, order in orders.items() if _changes(order)]
-    heard = {
-        payment.payment_id
-        for order in orders.values()
-        for payment in order.payments
-        if payment.state in ("captured", "refunding", "refunded")
-    }
+    waiting = [order_id for order_id, order in orders.items() if not money.is_settled(order)]
+    heard = {one for order in orders.values() for one in money.taken_payments(order)}
     return waiting + sorted(set(paid) - heard)
 
 
@@ -75,10 +70,6 @@ async def collect(
         riders=riders,
         clock_speed=scene.clock_speed,
     )
-
-
-def _changes(order: models.Order) -> bool:
-    return order.state not in FINAL_STATES or any(one.state != "done" for one in order.refunds)
 
 
 async def _order(ops: DoorstepClient, order_id: str) -> models.Order | None:

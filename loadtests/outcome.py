@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from loadtests.verdict import Finding
+from orchestrator.client.findings import Finding
 
 __all__ = ["Outcome", "Result", "StatisticsRow", "show"]
 

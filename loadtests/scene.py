@@ -7,7 +7,6 @@ every unit of its stores is accounted for from the first receipt on.
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from loadtests.processes import BenchError
 from orchestrator.client import DoorstepClient
+from orchestrator.client.opening import Wanted, until_sellable
 
 __all__ = [
     "CURRENCY", "NOBODY_HOME", "SCENARIOS", "CampaignSpot", "Scene", "StoreSpot", "Wishes",
@@ -129,7 +129,7 @@ def fresh_tag() -> str:
 async def put_goods(
     ops: DoorstepClient, wishes: Wishes, tag: str, channel: str, channel_token: str
 ) -> Scene:
-    """Channel, stores, goods and stock; returns when they can be bought."""
+    """Channel, stores, goods and stock; returns when they can be bought. Raises ``NotSellable``."""
     before = time.time()
     clock = await ops.clock()
     real_at = (before + time.time()) / 2
@@ -160,7 +160,11 @@ async def put_goods(
             await _open_store(ops, scene, spot, specials, share)
 
     await asyncio.gather(*map(open_one, scene.stores, shares))
-    await _until_sellable(ops, scene, [scene.goods[0], *specials])
+    wanted = {
+        sku: sum(shelf[sku] for shelf in scene.received.values())
+        for sku in [scene.goods[0], *specials]
+    }
+    await until_sellable(ops, [Wanted("the centre", *CENTRE, wanted)], within_s=HEARD_S)
     return scene
 
 
@@ -181,11 +185,13 @@ async def open_campaigns(ops: DoorstepClient, wishes: Wishes, scene: Scene) -> N
             )
         )  # fmt: skip
 
-    async def set_aside() -> bool:
-        found = [await ops.campaign(spot.campaign_id) for spot in scene.campaigns]
-        return all(campaign.state != "preparing" for campaign in found)
-
-    await _until(set_aside, "what the campaigns set aside")
+    try:
+        async with asyncio.timeout(HEARD_S):
+            for spot in scene.campaigns:
+                while (await ops.campaign(spot.campaign_id)).state == "preparing":
+                    await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise BenchError(f"After {HEARD_S:.0f} s nothing is set aside for a campaign.") from None
 
 
 def _specials(scenario: str, tag: str) -> list[tuple[str, str]]:
@@ -274,26 +280,6 @@ async def _open_store(
     units = dict.fromkeys(scene.goods, GOODS_STOCK) | dict.fromkeys(specials, share + SPARE)
     await ops.receive_stock(spot.store_id, units, key=f"{spot.store_id}-goods")
     scene.received[spot.store_id] = units
-
-
-async def _until_sellable(ops: DoorstepClient, scene: Scene, skus: list[str]) -> None:
-    """The read models follow the journals: wait until every store has been heard of."""
-    wanted = {sku: sum(shelf[sku] for shelf in scene.received.values()) for sku in skus}
-
-    async def sold() -> bool:
-        found = await ops.availability(skus, *CENTRE)
-        return all(item.sellable >= wanted[item.sku] for item in found.items)
-
-    await _until(sold, "the stock that was put")
-
-
-async def _until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
-    try:
-        async with asyncio.timeout(HEARD_S):
-            while not await ready():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise BenchError(f"After {HEARD_S:.0f} s {what} cannot be bought.") from None
 
 
 def _moment(at: float) -> str:

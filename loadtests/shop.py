@@ -18,6 +18,7 @@ from uuid import uuid4
 from loadtests.generator import CUSTOMER, Load, Seen
 from loadtests.processes import BenchError, RunningService, drive
 from orchestrator.client import DoorstepClient
+from orchestrator.client.opening import Wanted, until_sellable
 
 __all__ = ["CHANNEL", "FLASH_SKU", "STORES", "Books", "Shop", "open_shop"]
 
@@ -34,6 +35,8 @@ ZONE_METRES = 12_000
 STEADY_BODIES = 4_000
 CHANNEL = "bench"
 HEARD_S = 60.0
+LOOKED_AT = 20
+"""So many SKUs are asked for before all stock counts as heard of."""
 LONG_S = 86_400
 FLASH_SKU = "flash"
 """Sold in flash sales alone; :meth:`Shop.check` leaves it out, its campaign keeps its books."""
@@ -187,7 +190,8 @@ async def open_shop(
     skus: int = SKUS,
     unpaid_s: float = LONG_S,
 ) -> Shop:
-    """Puts the catalogue and the stock, and waits until it can be sold. Close ``Shop.ops``."""
+    """Puts the catalogue and the stock, and waits until it can be sold. Close ``Shop.ops``. Raises
+    ``NotSellable``."""
     ops = DoorstepClient(service.url, await service.token("ops", "bench"))
     token = await service.token("channel", CHANNEL)
     shop = Shop(service, ops, token, skus)
@@ -212,22 +216,9 @@ async def open_shop(
                 await ops.receive_stock(shop.stores[number], units)
 
     await asyncio.gather(*(put(number) for number in range(STORES)))
-    await _until_sellable(shop)
+    wanted = {_sku(number): STORES * STOCK for number in range(LOOKED_AT)}
+    await until_sellable(ops, [Wanted("the centre", *CENTRE, wanted)], within_s=HEARD_S)
     return shop
-
-
-async def _until_sellable(shop: Shop) -> None:
-    """The read models follow the journals; wait until they have heard of all stock."""
-    skus = [_sku(number) for number in range(SKUS)]
-    try:
-        async with asyncio.timeout(HEARD_S):
-            while True:
-                found = await shop.ops.availability(skus[:20], *CENTRE)
-                if all(item.sellable >= STORES * STOCK for item in found.items):
-                    return
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        raise BenchError("The stock that was put cannot be bought.") from None
 
 
 def _sku(number: int) -> str:

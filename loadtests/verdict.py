@@ -13,37 +13,28 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
-from orchestrator.client import models
+from orchestrator.client import models, money
+from orchestrator.client.findings import (
+    Finding,
+    campaign_open,
+    missed_tickets,
+    money_mismatch,
+    open_refunds,
+    order_stuck,
+    stock_by_documents,
+    unexplained_books,
+)
+from orchestrator.client.money import FINAL_STATES, HANDED_OVER, OVER
 
 __all__ = [
-    "FINAL_STATES", "CustomersSaw", "Evidence", "Faults", "Finding", "RiderSaw", "SoldOut",
-    "TabletSaw", "figures", "is_fault", "judge", "kept_of",
+    "CustomersSaw", "Evidence", "Faults", "RiderSaw", "SoldOut", "TabletSaw", "figures", "is_fault",
+    "judge",
 ]  # fmt: skip
 
-FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
-HANDED_OVER = frozenset({"delivered", "collected", "completed"})
-WITH_TICKET = HANDED_OVER | {
-    "accepted", "picking", "ready", "rider_assigned", "at_store", "picked_up", "at_customer",
-    "rejected", "returning", "returned",
-}  # fmt: skip
-"""States that a fulfilment reaches only when its store's ticket was acted on."""
-OVER = HANDED_OVER | {"cancelled", "returned"}
-"""States of a fulfilment with which its store has nothing more to do."""
 FAULT_SAMPLES_MAX = 5
 COMES_BACK_S = 15.0
 """Real seconds, after the time to pay is over, in which an unpaid order's units are surely back in
 its campaign and every gateway has heard of it."""
-
-
-class Finding(Struct, frozen=True):
-    """One thing that nothing explains: a stable ``kind``, what it is about, a text for people."""
-
-    kind: str
-    subject: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.subject}: {self.text}"
 
 
 class Faults(Struct):
@@ -170,8 +161,8 @@ def figures(evidence: Evidence) -> dict[str, int]:
         "sold": sum(one.units.sold for one in evidence.campaigns.values()),
         "groups_formed": sum(one.formed_groups for one in evidence.campaigns.values()),
         "groups_failed": sum(one.failed_groups for one in evidence.campaigns.values()),
-        "captured": sum(captured_of(order) for order in orders),
-        "refunded": sum(refunded_of(order) for order in orders),
+        "captured": sum(money.captured(order) for order in orders),
+        "refunded": sum(money.refunded(order) for order in orders),
         "cash": sum(order.cash_collected for order in orders),
         "documents": evidence.reconciliation.documents,
         "tickets_seen": sum(len(saw.tickets) for saw in evidence.tablets.values()),
@@ -179,22 +170,6 @@ def figures(evidence: Evidence) -> dict[str, int]:
         "tablet_reconnects": sum(saw.reconnects for saw in evidence.tablets.values()),
         "parcels_delivered": sum(len(saw.delivered) for saw in evidence.riders.values()),
     }
-
-
-def captured_of(order: models.Order) -> int:
-    """What providers took for the order, minor units."""
-    taken = ("captured", "refunding", "refunded")
-    return sum(payment.amount for payment in order.payments if payment.state in taken)
-
-
-def refunded_of(order: models.Order) -> int:
-    """What providers gave back."""
-    return sum(refund.amount for refund in order.refunds if refund.state == "done")
-
-
-def kept_of(order: models.Order) -> int:
-    """What the retailer has of the order's money in the end, cash included."""
-    return captured_of(order) - refunded_of(order) + order.cash_collected
 
 
 # --- Orders and their money ----------------------------------------------------------------------
@@ -219,10 +194,8 @@ def _something_happened(evidence: Evidence) -> Iterator[Finding]:
 def _orders(evidence: Evidence) -> Iterator[Finding]:
     for order_id in sorted(set(evidence.customers.acknowledged) - set(evidence.orders)):
         yield Finding("order-lost", order_id, "was acknowledged and is gone")
-    for order_id, order in evidence.orders.items():
-        if order.state not in FINAL_STATES:
-            parts = ", ".join(f"{p.fulfilment_id} {p.state}" for p in order.fulfilments)
-            yield Finding("order-stuck", order_id, f"is still {order.state} ({parts})")
+    for order in evidence.orders.values():
+        yield from order_stuck(order)
     for key in evidence.customers.repeats_differ:
         yield Finding("repeat-differs", key, "the same key was answered with two orders")
 
@@ -230,41 +203,21 @@ def _orders(evidence: Evidence) -> Iterator[Finding]:
 def _order_money(evidence: Evidence) -> Iterator[Finding]:
     captured: dict[str, int] = {}
     for order_id, order in evidence.orders.items():
-        for payment in order.payments:
-            if payment.state in ("captured", "refunding", "refunded"):
-                captured[payment.payment_id] = payment.amount
+        captured |= money.taken_payments(order)
         ids = Counter(refund.refund_id for refund in order.refunds)
         for refund_id, count in ids.items():
             if count > 1:
                 yield Finding("refund-twice", refund_id, f"is on {order_id} {count} times")
-        waiting = [refund.refund_id for refund in order.refunds if refund.state != "done"]
-        if waiting:
-            yield Finding("refund-open", order_id, f"not refunded: {', '.join(waiting)}")
-        if order.state in FINAL_STATES and not waiting and kept_of(order) != _worth(order):
-            yield Finding(
-                "money-mismatch", order_id,
-                f"keeps {kept_of(order)} for goods and freight worth {_worth(order)} "
-                f"({order.state}, captured {captured_of(order)}, refunded {refunded_of(order)}, "
-                f"cash {order.cash_collected})",
-            )  # fmt: skip
+        waiting = list(open_refunds(order))
+        yield from waiting
+        if order.state in FINAL_STATES and not waiting:
+            yield from money_mismatch(order)
     for payment_id, amount in evidence.customers.paid.items():
         if captured.get(payment_id) != amount:
             yield Finding(
                 "payment-mismatch", payment_id,
                 f"the customer paid {amount}, the books say {captured.get(payment_id, 0)}",
             )  # fmt: skip
-
-
-def _worth(order: models.Order) -> int:
-    """What the delivered part costs: its lines less what was given back of them or (with cash on
-    delivery) was missing and never collected; and freight."""
-    out = {part.fulfilment_id for part in order.fulfilments if part.state in HANDED_OVER}
-    lines = sum(
-        line.amount - line.refunded_amount - line.short_amount
-        for line in order.lines
-        if line.fulfilment_id in out
-    )
-    return lines + sum(p.freight for p in order.fulfilments if p.fulfilment_id in out)
 
 
 # --- Campaigns -----------------------------------------------------------------------------------
@@ -290,11 +243,7 @@ def _campaigns(evidence: Evidence) -> Iterator[Finding]:
                     f"available {tally.available} + held {tally.held} + sold {tally.sold} + "
                     f"returned {tally.returned} is not the {whole} set aside",
                 )  # fmt: skip
-        if campaign.state != "ended" or units.held or units.available:
-            yield Finding(
-                "campaign-open", campaign_id,
-                f"is {campaign.state}, {units.held} held and {units.available} available",
-            )  # fmt: skip
+        yield from campaign_open(campaign_id, campaign)
         yield from _buyers(campaign_id, campaign, evidence)
 
 
@@ -302,13 +251,13 @@ def _buyers(campaign_id: str, campaign: models.Campaign, evidence: Evidence) -> 
     """What the campaign says it sold is what its customers have, at its price, within the limit."""
     bought: Counter[str] = Counter()
     for order in _kept(evidence, campaign_id):
-        units = sum(line.quantity for line in order.lines)
+        units = money.units(order)
         bought[order.customer_id] += units
         freight = sum(part.freight for part in order.fulfilments)
-        if campaign.group is None and kept_of(order) != campaign.price * units + freight:
+        if campaign.group is None and money.kept(order) != campaign.price * units + freight:
             yield Finding(
                 "wrong-price", order.order_id,
-                f"keeps {kept_of(order)} for {units} at {campaign.price} and freight {freight}",
+                f"keeps {money.kept(order)} for {units} at {campaign.price} and freight {freight}",
             )  # fmt: skip
     total = sum(bought.values())
     if total != campaign.units.sold:
@@ -356,12 +305,12 @@ def _price(campaign: models.Campaign, terms: models.GroupTerms, members: int) ->
 
 
 def _group_price(order: models.Order, price: int) -> Iterator[Finding]:
-    units = sum(line.quantity for line in order.lines)
+    units = money.units(order)
     freight = sum(part.freight for part in order.fulfilments)
-    if kept_of(order) != price * units + freight:
+    if money.kept(order) != price * units + freight:
         yield Finding(
             "wrong-price", order.order_id,
-            f"keeps {kept_of(order)} for {units} at the group's {price} and freight {freight}",
+            f"keeps {money.kept(order)} for {units} at the group's {price} and freight {freight}",
         )  # fmt: skip
 
 
@@ -385,7 +334,7 @@ def _turned_away(evidence: Evidence) -> Iterator[Finding]:
             unpaid = order.state in FINAL_STATES and not order.payments
             let_go = unpaid and order.placed_at.timestamp() + campaign.pay_s < news_by
             if order.campaign_id == campaign_id and not let_go:
-                free -= sum(line.quantity for line in order.lines)
+                free -= money.units(order)
         if free > 0:
             after_s = told.at - campaign.starts_at.timestamp()
             yield Finding(
@@ -427,14 +376,7 @@ def _stock(evidence: Evidence) -> Iterator[Finding]:
             for name, units in (("locked", cell.locked), ("reserved", cell.reserved)):
                 if units:
                     yield Finding(f"{name}-left", subject, f"{units} units for nobody")
-            for name, theirs, ours in (
-                ("on_hand", row.on_hand, cell.on_hand), ("locked", row.locked, cell.locked),
-            ):  # fmt: skip
-                if theirs != ours:
-                    yield Finding(
-                        "ledger-stock-mismatch", subject,
-                        f"documents say {name} {theirs}, the cell {ours}",
-                    )  # fmt: skip
+            yield from stock_by_documents(subject, cell, row)
 
 
 def _units_out(orders: Iterable[models.Order]) -> Counter[tuple[str, str]]:
@@ -453,14 +395,7 @@ def _units_out(orders: Iterable[models.Order]) -> Counter[tuple[str, str]]:
 
 
 def _reconciliation(evidence: Evidence) -> Iterator[Finding]:
-    for difference in evidence.reconciliation.differences:
-        about = {k: v for k, v in difference.items() if k not in ("check", "expected", "found")}
-        yield Finding(
-            "books-unexplained", str(difference.get("check", "")),
-            f"{about}: {difference.get('expected')} expected, {difference.get('found')} found",
-        )  # fmt: skip
-    if not evidence.reconciliation.balanced and not evidence.reconciliation.differences:
-        yield Finding("books-unexplained", "ledger", "is not balanced and does not say why")
+    return unexplained_books(evidence.reconciliation)
 
 
 # --- Sockets -------------------------------------------------------------------------------------
@@ -470,14 +405,9 @@ def _tablets(evidence: Evidence) -> Iterator[Finding]:
     """No order was missed, none shown that there is not, and none is still open that is over
     (DOMAIN, Users: no ghost orders after a cancel). A fulfilment that was given to another store
     has left its order: its ticket was no ghost as long as it went away."""
+    shown = {store_id: saw.tickets for store_id, saw in evidence.tablets.items()}
     for order in evidence.orders.values():
-        for part in order.fulfilments:
-            saw = evidence.tablets.get(part.store_id)
-            if part.state in WITH_TICKET and (saw is None or part.fulfilment_id not in saw.tickets):
-                yield Finding(
-                    "ticket-missed", part.fulfilment_id,
-                    f"never showed on the tablet of {part.store_id}",
-                )  # fmt: skip
+        yield from missed_tickets(order, shown)
     for store_id, saw in evidence.tablets.items():
         for fulfilment_id, order_id in saw.tickets.items():
             if order_id not in evidence.orders:

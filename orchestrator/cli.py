@@ -16,9 +16,10 @@ from rich.table import Table
 from domain.errors import DoorstepError
 from orchestrator import logs
 from orchestrator.auth import ROLES, tokens_of
+from orchestrator.client import ProblemError
+from orchestrator.client.opening import NotSellable
 from orchestrator.masking import masked
 from orchestrator.settings import Settings
-from simulator.api import NoAnswer, Refusal, Trouble
 from simulator.plan import PlanError
 
 __all__ = ["app", "main"]
@@ -279,7 +280,7 @@ def _run(work: Awaitable[int]) -> None:
     except DoorstepError as error:
         errors.print(f"[red]{error.code}[/]: {error.detail}")
         raise typer.Exit(2) from None
-    except (PlanError, NoAnswer, Refusal, Trouble) as error:
+    except (PlanError, ProblemError, NotSellable) as error:
         errors.print(f"[red]{type(error).__name__}[/]: {error}")
         raise typer.Exit(2) from None
     except (KeyboardInterrupt, asyncio.CancelledError):

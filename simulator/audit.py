@@ -11,21 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.client import models, money
+from orchestrator.client.findings import (
+    Finding,
+    campaign_open,
+    missed_tickets,
+    money_mismatch,
+    open_refunds,
+    order_stuck,
+    stock_by_documents,
+    unexplained_books,
+)
+from orchestrator.client.money import FINAL_STATES, HANDED_OVER
 from simulator.plan import CampaignPlan, OrderPlan, Plan
 from simulator.world import Trace, World
 
-__all__ = [
-    "FINAL_STATES", "Evidence", "Finding", "audit", "captured_of", "is_unpaid", "kept_of",
-    "refunded_of",
-]  # fmt: skip
+__all__ = ["Evidence", "audit", "is_unpaid", "quantile"]
 
-FINAL_STATES = frozenset({"completed", "cancelled", "closed"})
-HANDED_OVER = frozenset({"delivered", "collected", "completed"})
-WORKED_ON = HANDED_OVER | {
-    "accepted", "picking", "ready", "rider_assigned", "at_store", "picked_up", "at_customer",
-    "rejected", "returning", "returned",
-}  # fmt: skip
-"""States that a fulfilment reaches only when its store's ticket was acted on."""
 AT_REST = ("customer_prepaid", "customer_receivable", "customer_unallocated", "refunds_payable",
            "refunds_refused", "suspense", "cash_clearing", "rider_cash")  # fmt: skip
 """Accounts that must be where they were before the day once every order is final."""
@@ -38,46 +40,32 @@ CHALLENGED_FROM = 4
 """So many orders of one customer in a day may raise the first challenge of the rules of risk."""
 NAMED_MAX = 5
 
-Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that nothing explains: a stable ``kind``, an id, and a text for people."""
-
-    kind: str
-    subject: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.subject}: {self.text}"
-
 
 @dataclass(slots=True)
 class Evidence:
     """The books of the service after the day, as its public API gave them."""
 
-    orders: dict[str, Document] = field(default_factory=dict)
+    reconciliation: models.Reconciliation
+    """Of the service itself, over its whole ledger."""
+    orders: dict[str, models.Order] = field(default_factory=dict)
     """Order id to the order; one that the service does not know is absent."""
-    stock: dict[str, dict[str, Document]] = field(default_factory=dict)
+    stock: dict[str, dict[str, models.Cell]] = field(default_factory=dict)
     """Store to SKU to cell, from the actors."""
-    ledger_stock: dict[str, dict[str, Document]] = field(default_factory=dict)
+    ledger_stock: dict[str, dict[str, models.LedgerCell]] = field(default_factory=dict)
     """The same from documents alone."""
     accounts: dict[str, int] = field(default_factory=dict)
     """Account to what its balance changed by during the day, debit positive."""
     unbalanced: dict[str, int] = field(default_factory=dict)
     """Currency to debits less credits over the whole ledger, where not 0."""
-    statement: list[Document] | None = None
+    statement: list[Mapping[str, Any]] | None = None
     """Entries of the provider about this day's orders; None when it has no statement here."""
-    riders: dict[str, Document] = field(default_factory=dict)
+    riders: dict[str, models.Rider] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     """Store to messages in its inbox that its tablet never showed."""
-    campaigns: dict[str, Document] = field(default_factory=dict)
+    campaigns: dict[str, models.Campaign] = field(default_factory=dict)
     """Key of the plan to the campaign as it ended."""
-    anomalies: list[Document] = field(default_factory=list)
+    anomalies: list[models.Anomaly] = field(default_factory=list)
     """Still open at the end."""
-    unexplained: list[Document] = field(default_factory=list)
-    """Differences that the service's own reconciliation lists, over its whole ledger."""
 
 
 def audit(world: World, evidence: Evidence) -> list[Finding]:
@@ -89,34 +77,14 @@ def audit(world: World, evidence: Evidence) -> list[Finding]:
     ):  # fmt: skip
         findings.extend(check(world, evidence))
     findings.extend(
-        Finding("open-anomaly", str(anomaly["key"]), str(anomaly["detail"]))
-        for anomaly in evidence.anomalies
+        Finding("open-anomaly", anomaly.key, anomaly.detail) for anomaly in evidence.anomalies
     )
     return findings
 
 
-def captured_of(order: Document) -> int:
-    """What providers took for the order, minor units."""
-    return sum(
-        payment["amount"]
-        for payment in order["payments"]
-        if payment["state"] in ("captured", "refunding", "refunded")
-    )
-
-
-def is_unpaid(order: Document) -> bool:
+def is_unpaid(order: models.Order) -> bool:
     """The order ended because nobody paid it in time."""
-    return bool(order["state"] == "cancelled" and order["reason"] == "unpaid")
-
-
-def refunded_of(order: Document) -> int:
-    """What providers gave back."""
-    return sum(refund["amount"] for refund in order["refunds"] if refund["state"] == "done")
-
-
-def kept_of(order: Document) -> int:
-    """What the retailer has of the order's money in the end, cash included."""
-    return captured_of(order) - refunded_of(order) + int(order["cash_collected"])
+    return order.state == "cancelled" and order.reason == "unpaid"
 
 
 # --- Placing -------------------------------------------------------------------------------------
@@ -143,7 +111,7 @@ def _placings(world: World, evidence: Evidence) -> Iterator[Finding]:
     if traces and not placed:
         yield Finding("nothing-placed", "city", f"not one of {len(traces)} planned orders")
     hoped = [trace for trace in placed if _wants_it_all(trace.plan)]
-    states = Counter(str(order["state"]) for order in evidence.orders.values())
+    states = Counter(order.state for order in evidence.orders.values())
     if hoped and not states["completed"]:
         yield Finding(
             "nothing-completed", "city",
@@ -201,16 +169,15 @@ def _orders(world: World, evidence: Evidence) -> Iterator[Finding]:
         order = evidence.orders.get(trace.order_id)
         if order is None:
             yield Finding("order-lost", trace.order_id, "was acknowledged and is gone")
-        elif order["state"] not in FINAL_STATES:
-            parts = ", ".join(f"{p['fulfilment_id']} {p['state']}" for p in order["fulfilments"])
-            yield Finding("order-stuck", trace.order_id, f"is still {order['state']} ({parts})")
+        elif order.state not in FINAL_STATES:
+            yield from order_stuck(order)
         else:
             yield from _parcels(world, trace, order)
 
 
-def _parcels(world: World, trace: Trace, order: Document) -> Iterator[Finding]:
+def _parcels(world: World, trace: Trace, order: models.Order) -> Iterator[Finding]:
     """What the order says arrived must be what the customer holds."""
-    said = {p["fulfilment_id"] for p in order["fulfilments"] if p["state"] in HANDED_OVER}
+    said = {p.fulfilment_id for p in order.fulfilments if p.state in HANDED_OVER}
     for fulfilment_id in said - set(trace.delivered_at):
         yield Finding("not-delivered", fulfilment_id, "is booked as delivered, nobody got it")
     for fulfilment_id in set(trace.delivered_at) - said:
@@ -220,13 +187,13 @@ def _parcels(world: World, trace: Trace, order: Document) -> Iterator[Finding]:
 
 
 def _shorts(
-    fulfilment_id: str, told: Mapping[str, tuple[int, str]], order: Document
+    fulfilment_id: str, told: Mapping[str, tuple[int, str]], order: models.Order
 ) -> Iterator[Finding]:
     """What is not in a parcel, and why, is what its clerk said, to the unit."""
     says = {
-        line["sku"]: (line["short_quantity"], line["short_reason"])
-        for line in order["lines"]
-        if line["fulfilment_id"] == fulfilment_id and line["short_quantity"]
+        line.sku: (line.short_quantity, line.short_reason)
+        for line in order.lines
+        if line.fulfilment_id == fulfilment_id and line.short_quantity
     }
     if says != dict(told):
         yield Finding(
@@ -238,43 +205,15 @@ def _shorts(
 def _order_money(world: World, evidence: Evidence) -> Iterator[Finding]:
     for trace in _acknowledged(world):
         order = evidence.orders.get(trace.order_id)
-        if order is None or order["state"] not in FINAL_STATES:
+        if order is None or order.state not in FINAL_STATES:
             continue
-        if int(order["cash_collected"]) != trace.cash:
+        if order.cash_collected != trace.cash:
             yield Finding(
                 "cash-mismatch", trace.order_id,
-                f"the customer gave {trace.cash}, the order says {order['cash_collected']}",
+                f"the customer gave {trace.cash}, the order says {order.cash_collected}",
             )  # fmt: skip
-        open_refunds = [r["refund_id"] for r in order["refunds"] if r["state"] != "done"]
-        if open_refunds:
-            yield Finding("refund-open", trace.order_id, f"not refunded: {open_refunds}")
-        worth = _worth(order)
-        if kept_of(order) != worth:
-            yield Finding(
-                "money-mismatch", trace.order_id,
-                f"keeps {kept_of(order)} for goods and freight worth {worth} ({order['state']},"
-                f" captured {captured_of(order)}, refunded {refunded_of(order)},"
-                f" cash {order['cash_collected']})",
-            )  # fmt: skip
-
-
-def _worth(order: Document) -> int:
-    """What the delivered part costs: its lines less what was given back of them or, with cash on
-    delivery, was missing and never collected; and freight.
-
-    Freight given back is not on any line, so it is what the refunds hold beyond lines and surplus
-    payments.
-    """
-    delivered = {p["fulfilment_id"] for p in order["fulfilments"] if p["state"] in HANDED_OVER}
-    if not delivered:
-        return 0
-    lines = sum(
-        line["amount"] - line["refunded_amount"] - line["short_amount"]
-        for line in order["lines"]
-        if line["fulfilment_id"] in delivered
-    )
-    freight = sum(p["freight"] for p in order["fulfilments"] if p["fulfilment_id"] in delivered)
-    return int(lines + freight)
+        yield from open_refunds(order)
+        yield from money_mismatch(order)
 
 
 # --- Stock ---------------------------------------------------------------------------------------
@@ -291,34 +230,22 @@ def _stock(world: World, evidence: Evidence) -> Iterator[Finding]:
             yield Finding("cell-lost", subject, "goods were received and the cell is gone")
             continue
         shelf = world.shelf(store_id, sku)
-        if cell["on_hand"] != shelf:
+        if cell.on_hand != shelf:
             yield Finding(
-                "stock-mismatch", subject, f"the shelf holds {shelf}, on_hand is {cell['on_hand']}"
+                "stock-mismatch", subject, f"the shelf holds {shelf}, on_hand is {cell.on_hand}"
             )
-        if cell["locked"] != 0:
-            yield Finding("lock-left", subject, f"{cell['locked']} units are locked for nobody")
-        if cell.get("reserved", 0) != 0:
-            yield Finding("quota-left", subject, f"{cell['reserved']} units wait for no campaign")
+        if cell.locked:
+            yield Finding("lock-left", subject, f"{cell.locked} units are locked for nobody")
+        if cell.reserved:
+            yield Finding("quota-left", subject, f"{cell.reserved} units wait for no campaign")
         broken = world.broken[store_id, sku]
-        if cell.get("damaged", 0) != broken:
+        if cell.damaged != broken:
             yield Finding(
-                "damage-mismatch", subject, f"{broken} are broken, damaged is {cell['damaged']}"
+                "damage-mismatch", subject, f"{broken} are broken, damaged is {cell.damaged}"
             )
-        yield from _ledger_cell(subject, cell, evidence.ledger_stock.get(store_id), sku)
-
-
-def _ledger_cell(
-    subject: str, cell: Document, ledger: Mapping[str, Document] | None, sku: str
-) -> Iterator[Finding]:
-    if ledger is None:
-        return
-    row = ledger.get(sku, {})
-    for name in ("on_hand", "locked", "damaged"):
-        if row.get(name, 0) != cell.get(name, 0):
-            yield Finding(
-                "ledger-stock-mismatch", subject,
-                f"documents say {name} {row.get(name, 0)}, the cell {cell.get(name, 0)}",
-            )  # fmt: skip
+        ledger = evidence.ledger_stock.get(store_id)
+        if ledger is not None:
+            yield from stock_by_documents(subject, cell, ledger.get(sku))
 
 
 # --- Campaigns ------------------------------------------------------------------------------------
@@ -330,37 +257,33 @@ def _campaigns(world: World, evidence: Evidence) -> Iterator[Finding]:
         campaign = evidence.campaigns.get(plan.key)
         if campaign is None:
             continue  # never opened: told as a wonder
-        units = campaign["units"]
-        if campaign["state"] != "ended" or units["available"] or units["held"]:
-            yield Finding("campaign-open", plan.key, f"is {campaign['state']} with {units}")
-        for share in campaign["quota"]:
-            levels = [share[name] for name in ("available", "held", "sold", "returned")]
-            if sum(levels) != share["set_aside"] or (share["set_aside"] == 0) != bool(
-                share["problem"]
-            ):
+        yield from campaign_open(plan.key, campaign)
+        for share in campaign.quota:
+            whole = share.available + share.held + share.sold + share.returned
+            if whole != share.set_aside or (share.set_aside == 0) != bool(share.problem):
                 yield Finding("quota-mismatch", plan.key, f"the units do not add up: {share}")
-        if campaign["open_groups"]:
-            yield Finding("group-open", plan.key, f"{campaign['open_groups']} groups are open")
+        if campaign.open_groups:
+            yield Finding("group-open", plan.key, f"{campaign.open_groups} groups are open")
         orders = [
             evidence.orders[trace.order_id]
             for trace in _acknowledged(world)
             if trace.plan.campaign == plan.key and trace.order_id in evidence.orders
         ]
-        yield from _sold(plan, int(units["sold"]), orders)
+        yield from _sold(plan, campaign.units.sold, orders)
         yield from _members(plan, orders)
 
 
-def _sold(plan: CampaignPlan, sold: int, orders: Sequence[Document]) -> Iterator[Finding]:
+def _sold(plan: CampaignPlan, sold: int, orders: Sequence[models.Order]) -> Iterator[Finding]:
     """Sold are the units of orders that went to a store; of a paid one that was cancelled later
     nobody can tell any more whether it had come so far."""
     taken: Counter[str] = Counter()
     surely = perhaps = 0
     for order in orders:
-        units = sum(line["quantity"] for line in order["lines"])
-        if order["state"] != "cancelled":
+        units = money.units(order)
+        if order.state != "cancelled":
             surely += units
-            taken[order["customer_id"]] += units
-        elif captured_of(order):
+            taken[order.customer_id] += units
+        elif money.captured(order):
             perhaps += units
     if not surely <= sold <= surely + perhaps:
         yield Finding(
@@ -372,15 +295,15 @@ def _sold(plan: CampaignPlan, sold: int, orders: Sequence[Document]) -> Iterator
             yield Finding("limit-exceeded", customer_id, f"{units} of {plan.limit} of {plan.key}")
 
 
-def _members(plan: CampaignPlan, orders: Sequence[Document]) -> Iterator[Finding]:
+def _members(plan: CampaignPlan, orders: Sequence[models.Order]) -> Iterator[Finding]:
     """No group has more members than seats, and whoever got goods paid what their group costs."""
     group = plan.group
     if group is None:
         return
     members: Counter[str] = Counter()
     for order in orders:
-        if order["state"] != "cancelled":
-            members[order["group_id"]] += 1
+        if order.state != "cancelled":
+            members[order.group_id] += 1
     for group_id, count in members.items():
         if count > group.seats:
             yield Finding("group-too-large", group_id, f"{count} members on {group.seats} seats")
@@ -406,8 +329,8 @@ def _statement(world: World, evidence: Evidence) -> Iterator[Finding]:
         if order is None:
             continue
         for name, theirs, ours in (
-            ("captured", captured[trace.order_id], captured_of(order)),
-            ("refunded", refunded[trace.order_id], refunded_of(order)),
+            ("captured", captured[trace.order_id], money.captured(order)),
+            ("refunded", refunded[trace.order_id], money.refunded(order)),
         ):
             if theirs != ours:
                 yield Finding(
@@ -440,11 +363,11 @@ def _accounts(world: World, evidence: Evidence) -> Iterator[Finding]:
     orders = [evidence.orders[t.order_id] for t in _acknowledged(world)
               if t.order_id in evidence.orders]  # fmt: skip
     expected = {
-        "provider_clearing": sum(captured_of(o) - refunded_of(o) for o in orders),
+        "provider_clearing": sum(money.captured(o) - money.refunded(o) for o in orders),
         "store_till": sum(world.tills.values()),
         "cash_in_hand": sum(remittance.amount for remittance in world.remittances),
         "cash_difference": sum(r.owed - r.amount for r in world.remittances),
-        "revenue and freight": -sum(kept_of(order) for order in orders),
+        "revenue and freight": -sum(money.kept(order) for order in orders),
     }
     booked = dict(groups)
     booked["revenue and freight"] = (
@@ -459,12 +382,7 @@ def _accounts(world: World, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _reconciliation(_world: World, evidence: Evidence) -> Iterator[Finding]:
-    for difference in evidence.unexplained:
-        about = {k: v for k, v in difference.items() if k not in ("check", "expected", "found")}
-        yield Finding(
-            "books-unexplained", str(difference["check"]),
-            f"{about}: {difference['expected']} expected, {difference['found']} found",
-        )  # fmt: skip
+    return unexplained_books(evidence.reconciliation)
 
 
 def _riders(world: World, evidence: Evidence) -> Iterator[Finding]:
@@ -472,11 +390,10 @@ def _riders(world: World, evidence: Evidence) -> Iterator[Finding]:
         if cash:
             yield Finding("cash-not-remitted", rider_id, f"still holds {cash}")
     for rider_id, rider in evidence.riders.items():
-        owed = int(rider.get("cash_held", rider.get("cash", 0)) or 0)
-        if owed != world.pockets[rider_id]:
+        if rider.cash_held != world.pockets[rider_id]:
             yield Finding(
                 "rider-cash-mismatch", rider_id,
-                f"the pocket holds {world.pockets[rider_id]}, the service says {owed}",
+                f"the pocket holds {world.pockets[rider_id]}, the service says {rider.cash_held}",
             )  # fmt: skip
 
 
@@ -485,13 +402,8 @@ def _riders(world: World, evidence: Evidence) -> Iterator[Finding]:
 
 def _tablets(world: World, evidence: Evidence) -> Iterator[Finding]:
     for trace in _acknowledged(world):
-        for part in evidence.orders.get(trace.order_id, {}).get("fulfilments", ()):
-            seen = part["fulfilment_id"] in world.tickets_seen[part["store_id"]]
-            if part["state"] in WORKED_ON and not seen:
-                yield Finding(
-                    "ticket-missed", part["fulfilment_id"],
-                    f"never showed on the tablet of {part['store_id']}",
-                )  # fmt: skip
+        if trace.order_id in evidence.orders:
+            yield from missed_tickets(evidence.orders[trace.order_id], world.tickets_seen)
     for store_id, count in evidence.unread.items():
         if count:
             yield Finding("inbox-unread", store_id, f"{count} messages never reached the tablet")

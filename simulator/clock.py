@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
+from orchestrator.client import models
+
 __all__ = ["ServiceClock", "seconds", "stamp"]
 
 SHORTEST_WAIT_REAL_S = 0.002
@@ -39,19 +41,19 @@ class ServiceClock:
         """Service seconds per real second."""
 
     @classmethod
-    async def read(cls, ask: Callable[[], Awaitable[Any]]) -> "ServiceClock":
-        """A clock set by the service's answer (``{"now": …, "speed": …}``)."""
+    async def read(cls, ask: Callable[[], Awaitable[models.Clock]]) -> "ServiceClock":
+        """A clock set by the service's answer."""
         clock = cls(0.0, 1.0)
         await clock.sync(ask)
         return clock
 
-    async def sync(self, ask: Callable[[], Awaitable[Any]]) -> None:
+    async def sync(self, ask: Callable[[], Awaitable[models.Clock]]) -> None:
         """Read the service's clock again; half of the round trip is taken off."""
         sent = self._real()
         answer = await ask()
         received = self._real()
-        self.speed = float(answer["speed"])
-        self._now = seconds(answer["now"]) + (received - sent) / 2 * self.speed
+        self.speed = answer.speed
+        self._now = answer.now.timestamp() + (received - sent) / 2 * self.speed
         self._read_at = received
 
     def now(self) -> float:

@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
-from simulator.api import Api, Wire
+from orchestrator.client import DoorstepClient, ProblemError, Retries, TokenSource
 from simulator.clock import ServiceClock
 from simulator.plan import Plan
+from simulator.wire import Wire
 from simulator.world import World
 
-__all__ = ["Day", "TokenMaker"]
+__all__ = ["PATIENT", "Day", "TokenMaker"]
 
 TOKEN_USED_REAL_S = 3_600.0
+PATIENT = Retries(attempts=None, pause_s_min=0.05, pause_s_max=2.0, give_up_s=180.0)
+"""As long as anybody would wait for an answer."""
+ONCE = Retries(attempts=1)
 
 TokenMaker = Callable[[str, str], str]
 """(role, subject) to a bearer token; roles are ``channel | store | rider | ops``."""
@@ -73,9 +77,25 @@ class Day:
         if not task.cancelled() and task.exception() is not None:
             self.count(f"watching failed: {type(task.exception()).__name__}")
 
-    def api(self, role: str, subject: str) -> Api:
-        """The way to the service of one person."""
-        return Api(self.wire, lambda: self._token(role, subject), self.count)
+    def client(self, role: str, subject: str) -> DoorstepClient:
+        """One person's way to the service, politely, and for as long as it takes. It raises
+        ``Refusal``, and ``Unanswered`` when nobody would wait any longer."""
+        return self.wire.client(self.signs(role, subject), replace(PATIENT, on_retry=self._again))
+
+    def hasty(self, role: str, subject: str) -> DoorstepClient:
+        """The same for what is not worth a second attempt: ``Unanswered`` comes at once."""
+        return self.wire.client(self.signs(role, subject), ONCE)
+
+    def signs(self, role: str, subject: str) -> TokenSource:
+        """What a person's sockets and requests are signed with."""
+
+        async def token() -> str:
+            return self._token(role, subject)
+
+        return token
+
+    def _again(self, _problem: ProblemError) -> None:
+        self.count("requests repeated")
 
     def _token(self, role: str, subject: str) -> str:
         """A token is used for an hour: signing one per request would be waste on both sides."""

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from orchestrator.client import DoorstepClient, Refusal, models
 from orchestrator.client.many import read_many
-from simulator.api import Api, Refusal
 from simulator.audit import Evidence
-from simulator.day import Day
+from simulator.day import PATIENT, Day
 
 __all__ = [
     "Books",
@@ -30,7 +30,7 @@ class Books:
 
 async def open_books(day: Day) -> Books:
     """Read the balances before the first order."""
-    accounts, _unbalanced = await _accounts(day.api("ops", "simulator"))
+    accounts, _unbalanced = await _accounts(day.client("ops", "simulator"))
     return Books(accounts)
 
 
@@ -39,11 +39,11 @@ async def collect(
     books: Books,
     tablets: Mapping[str, int],
     *,
-    anomalies: Iterable[Mapping[str, Any]] = (),
+    anomalies: Iterable[models.Anomaly] = (),
     statement: StatementReader | None = None,
 ) -> Evidence:
     """Everything the audit needs. ``tablets``: store to the last inbox offset its tablet showed."""
-    ops = day.api("ops", "simulator")
+    ops = day.client("ops", "simulator")
     accounts, unbalanced = await _accounts(ops)
     moved = {
         name: balance - books.accounts.get(name, 0)
@@ -62,56 +62,53 @@ async def collect(
         unread=await read_many(list(tablets), lambda store_id: _unread(ops, store_id, tablets)),
         anomalies=list(anomalies),
         campaigns=await _campaigns(day, ops),
-        unexplained=(await ops.get("/v1/ledger/reconciliation"))["differences"],
+        reconciliation=await ops.reconciliation(),
     )
 
 
-async def read_orders(day: Day, settled: Mapping[str, Any] | None = None) -> dict[str, Any]:
+async def read_orders(
+    day: Day, settled: Mapping[str, models.Order] | None = None
+) -> dict[str, models.Order]:
     """Every acknowledged order as it is now; the settled ones are not asked for again."""
     orders = dict(settled or {})
-    ops = day.api("ops", "simulator")
+    ops = day.client("ops", "simulator")
     missing = [order_id for order_id in day.world.by_order_id if order_id not in orders]
     found = await read_many(missing, lambda order_id: _order(ops, order_id))
     orders.update((order_id, order) for order_id, order in found.items() if order is not None)
     return orders
 
 
-async def _campaigns(day: Day, ops: Api) -> dict[str, Any]:
+async def _campaigns(day: Day, ops: DoorstepClient) -> dict[str, models.Campaign]:
     """By key, those that were opened."""
     ids = {key: campaign_id for key, campaign_id in day.campaign_ids.items() if campaign_id}
-    return await read_many(ids, lambda key: ops.get(f"/v1/campaigns/{ids[key]}"))
+    return await read_many(ids, lambda key: ops.campaign(ids[key]))
 
 
-async def _order(ops: Api, order_id: str) -> Any:
+async def _order(ops: DoorstepClient, order_id: str) -> models.Order | None:
     try:
-        return await ops.get(f"/v1/orders/{order_id}")
+        return await ops.order(order_id)
     except Refusal as refusal:
         if refusal.status == 404:
             return None
         raise
 
 
-async def _stock(ops: Api, store_id: str) -> dict[str, Any]:
-    answer = await ops.get(f"/v1/stores/{store_id}/stock")
-    return {cell["sku"]: cell for cell in answer["items"]}
+async def _stock(ops: DoorstepClient, store_id: str) -> dict[str, models.Cell]:
+    return {cell.sku: cell for cell in (await ops.stock(store_id)).items}
 
 
-async def _ledger_stock(ops: Api, store_id: str) -> dict[str, Any]:
-    answer = await ops.get("/v1/ledger/stock", store_id=store_id)
-    return {row["sku"]: row for row in answer["items"]}
+async def _ledger_stock(ops: DoorstepClient, store_id: str) -> dict[str, models.LedgerCell]:
+    return {row.sku: row for row in (await ops.ledger_stock(store_id)).items}
 
 
-async def _accounts(ops: Api) -> tuple[dict[str, int], dict[str, int]]:
+async def _accounts(ops: DoorstepClient) -> tuple[dict[str, int], dict[str, int]]:
     """(account to balance, currency to debits less credits where they differ)."""
     balances: dict[str, int] = {}
     differences: dict[str, int] = {}
-    for row in (await ops.get("/v1/ledger/accounts"))["items"]:
-        name = row["account"]
-        balances[name] = balances.get(name, 0) + int(row["debit"]) - int(row["credit"])
-        currency = row["currency"]
-        differences[currency] = (
-            differences.get(currency, 0) + int(row["debit"]) - int(row["credit"])
-        )
+    for row in (await ops.ledger_accounts()).items:
+        moved = row.debit - row.credit
+        balances[row.account] = balances.get(row.account, 0) + moved
+        differences[row.currency] = differences.get(row.currency, 0) + moved
     return balances, {currency: off for currency, off in differences.items() if off}
 
 
@@ -121,12 +118,12 @@ async def _statement(day: Day, statement: StatementReader | None) -> list[Mappin
     return [row for row in await statement() if row["order_id"] in day.world.by_order_id]
 
 
-async def _riders(day: Day, ops: Api) -> dict[str, Any]:
+async def _riders(day: Day, ops: DoorstepClient) -> dict[str, models.Rider]:
     """Riders who were on shift (others are unknown to the service)."""
 
-    async def read(rider_id: str) -> Any:
+    async def read(rider_id: str) -> models.Rider | None:
         try:
-            return await ops.get(f"/v1/riders/{rider_id}")
+            return await ops.rider(rider_id)
         except Refusal as refusal:
             if refusal.status == 404:
                 return None
@@ -136,23 +133,23 @@ async def _riders(day: Day, ops: Api) -> dict[str, Any]:
     return {rider_id: rider for rider_id, rider in found.items() if rider is not None}
 
 
-async def _unread(ops: Api, store_id: str, tablets: Mapping[str, int]) -> int:
+async def _unread(ops: DoorstepClient, store_id: str, tablets: Mapping[str, int]) -> int:
     """Messages the inbox holds beyond what the tablet has shown."""
     after = tablets[store_id]
-    page = await ops.get(f"/v1/stores/{store_id}/inbox", after=after, limit=1)
-    return max(0, int(page["head"]) - after)
+    page = await ops.store_inbox(store_id, after=after, limit=1)
+    return max(0, page.head - after)
 
 
 def sandbox_statement(day: Day, api_key: str) -> StatementReader:
     """Reads the sandbox provider's statement with its own API key."""
+    provider = day.wire.client(api_key, PATIENT)
+    path = f"{provider.base_url}/sandbox/statement"
 
     async def read() -> list[Mapping[str, Any]]:
         rows: list[Mapping[str, Any]] = []
         after = "0"
         while True:
-            page = await Api(day.wire, lambda: api_key).get(
-                "/sandbox/statement", after=after, limit=500
-            )
+            page = await provider.get(dict[str, Any], path, {"after": after, "limit": 500})
             rows.extend(page["entries"])
             if not page["after"]:
                 return rows

@@ -10,8 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 
-from simulator.audit import Evidence, Finding, captured_of, kept_of, quantile, refunded_of
-from simulator.clock import seconds
+from orchestrator.client import money
+from orchestrator.client.findings import Finding
+from simulator.audit import Evidence, quantile
 from simulator.world import Trace, World
 
 __all__ = ["Report", "Spread", "make_report", "show_report"]
@@ -103,7 +104,7 @@ def make_report(
         refused=dict(Counter(t.refused for t in world.traces.values() if t.refused)),
         states=dict(
             Counter(
-                str(evidence.orders[trace.order_id]["state"])
+                evidence.orders[trace.order_id].state
                 if trace.order_id in evidence.orders
                 else "gone"
                 for trace in traces
@@ -142,13 +143,13 @@ def _times(traces: Sequence[Trace], evidence: Evidence) -> tuple[list[float], li
         order = evidence.orders.get(trace.order_id)
         if order is None or trace.plan.delivery != "delivery":
             continue
-        due = {part["fulfilment_id"]: part.get("due_at") for part in order["fulfilments"]}
+        due = {part.fulfilment_id: part.due_at for part in order.fulfilments}
         for fulfilment_id, at in trace.delivered_at.items():
             click_to_door.append(at - trace.wanted_at)
             if trace.plan.promise_s is not None:
                 lateness.append(at - trace.wanted_at - trace.plan.promise_s)
-            elif due.get(fulfilment_id):
-                lateness.append(at - seconds(due[fulfilment_id]))
+            elif (promised := due.get(fulfilment_id)) is not None:
+                lateness.append(at - promised.timestamp())
     return lateness, click_to_door
 
 
@@ -159,21 +160,21 @@ def _stock(world: World, evidence: Evidence) -> dict[str, int]:
         "handed out": sum(world.handed_out.values()),
         "missing from shelves": sum(world.missing.values()),
         "damaged": sum(world.broken.values()),
-        "on hand in the books": sum(int(cell["on_hand"]) for cell in cells),
-        "still locked": sum(int(cell["locked"]) for cell in cells),
+        "on hand in the books": sum(cell.on_hand for cell in cells),
+        "still locked": sum(cell.locked for cell in cells),
     }
 
 
 def _cash(world: World, evidence: Evidence, traces: Sequence[Trace]) -> dict[str, int]:
     orders = [evidence.orders[t.order_id] for t in traces if t.order_id in evidence.orders]
     return {
-        "placed": sum(int(order["total"]) for order in orders),
-        "captured by providers": sum(captured_of(order) for order in orders),
-        "refunded by providers": sum(refunded_of(order) for order in orders),
-        "cash at the door": sum(int(order["cash_collected"]) for order in orders)
+        "placed": sum(order.total for order in orders),
+        "captured by providers": sum(money.captured(order) for order in orders),
+        "refunded by providers": sum(money.refunded(order) for order in orders),
+        "cash at the door": sum(order.cash_collected for order in orders)
         - sum(world.tills.values()),
         "cash at the counter": sum(world.tills.values()),
-        "kept": sum(kept_of(order) for order in orders),
+        "kept": sum(money.kept(order) for order in orders),
         "remitted by riders": sum(remittance.amount for remittance in world.remittances),
         "remitted too little": sum(r.owed - r.amount for r in world.remittances),
     }
@@ -194,15 +195,15 @@ def _campaigns(
         yield {
             "name": plan.name,
             "kind": plan.group.kind if plan.group else "flash sale",
-            "set aside": sum(int(share["set_aside"]) for share in campaign["quota"]),
-            "sold": int(campaign["units"]["sold"]),
-            "given back": int(campaign["units"]["returned"]),
-            "groups formed": int(campaign["formed_groups"]),
-            "groups failed": int(campaign["failed_groups"]),
+            "set aside": sum(share.set_aside for share in campaign.quota),
+            "sold": campaign.units.sold,
+            "given back": campaign.units.returned,
+            "groups formed": campaign.formed_groups,
+            "groups failed": campaign.failed_groups,
             "orders": len(orders),
-            "captured": sum(captured_of(order) for order in orders),
-            "refunded": sum(refunded_of(order) for order in orders),
-            "kept": sum(kept_of(order) for order in orders),
+            "captured": sum(money.captured(order) for order in orders),
+            "refunded": sum(money.refunded(order) for order in orders),
+            "kept": sum(money.kept(order) for order in orders),
         }
 
 

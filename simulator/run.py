@@ -11,8 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from simulator.api import Wire
-from simulator.audit import FINAL_STATES, Evidence, Finding, audit, is_unpaid
+from orchestrator.client import models, money
+from orchestrator.client.findings import Finding
+from simulator.audit import Evidence, audit, is_unpaid
 from simulator.city import CityOptions, equivalent_day, generate
 from simulator.clock import ServiceClock
 from simulator.day import Day, TokenMaker
@@ -34,7 +35,7 @@ from simulator.plan import Plan
 from simulator.recorded import RecordedOptions, read_day
 from simulator.report import Report, make_report, show_report
 from simulator.setup import set_up
-from simulator.wire import HttpWire
+from simulator.wire import HttpWire, Wire
 from simulator.world import World
 
 __all__ = ["Options", "fresh_tag", "replay", "run", "simulate"]
@@ -112,7 +113,7 @@ async def run(
     """Live the plan on the service at ``base_url`` and audit it.
 
     ``token(role, subject)`` gives bearer tokens. ``progress`` is kept up to date, about
-    twice a second. Raises ``NoAnswer`` when the service is not there.
+    twice a second. Raises ``Unanswered`` when the service is not there.
     """
     async with HttpWire(base_url, seed=plan.seed) as wire:
         life = _Life(plan, wire, token, progress or Progress())
@@ -169,14 +170,14 @@ class _Life:
         self._progress = progress
         self._began_real = monotonic()
         self._began_service = 0.0
-        self._orders: dict[str, Any] = {}
+        self._orders: dict[str, models.Order] = {}
 
     async def live(self, sandbox_key: str, drain_s: float) -> Report:
         """The whole day."""
         day = await self._wake_up()
         books = await open_books(day)
         await set_up(day, self._step)
-        await day.clock.sync(lambda: day.api("ops", "simulator").get("/v1/clock"))
+        await day.clock.sync(day.client("ops", "simulator").clock)
         opening_s = max(0.0, OPENING_REAL_S * day.clock.speed - 60.0)
         day.began_at = day.clock.now() + opening_s - self._plan.starts_s
         clerks = [Clerk(store, day) for store in self._plan.stores]
@@ -203,8 +204,7 @@ class _Life:
         self._step("reading the clock", 0, 0)
         world = World(self._plan)
         asleep = Day(self._plan, world, ServiceClock(0.0, 1.0), self._wire, self._token)
-        ops = asleep.api("ops", "simulator")
-        await asleep.clock.sync(lambda: ops.get("/v1/clock"))
+        await asleep.clock.sync(asleep.client("ops", "simulator").clock)
         self._began_service = asleep.clock.now()
         return asleep
 
@@ -234,14 +234,14 @@ class _Life:
                 break
         day.over.set()
 
-    def _settled(self, day: Day, customers_gone: bool) -> dict[str, Any]:
+    def _settled(self, day: Day, customers_gone: bool) -> dict[str, models.Order]:
         """Orders that cannot change any more. A cancelled one can while its customer is about: a
         late payment brings it back to life."""
         waiting = set(unsettled(day, self._orders))
         return {
             order_id: order
             for order_id, order in self._orders.items()
-            if order_id not in waiting and (customers_gone or order["state"] == "completed")
+            if order_id not in waiting and (customers_gone or order.state == "completed")
         }
 
     async def _send_home(self, day: Day, riders: Sequence[asyncio.Task[None]]) -> None:
@@ -293,11 +293,11 @@ class _Life:
 
     async def _keep_time(self, day: Day) -> None:
         """A service that was restarted may have another idea of the time."""
-        ops = day.api("ops", "simulator")
+        ops = day.hasty("ops", "simulator")
         while True:
             await asyncio.sleep(SYNC_EVERY_REAL_S)
             with suppress(Exception):
-                await day.clock.sync(lambda: ops.once("GET", "/v1/clock"))
+                await day.clock.sync(ops.clock)
 
     async def _tick(self, day: Day, operator: Operator) -> None:
         """Keep the progress up to date."""
@@ -312,7 +312,7 @@ class _Life:
             if trace.order_id:
                 known = self._orders.get(trace.order_id)
                 seen = "delivered" if trace.delivered_at else "placed"
-                states[known["state"] if known else seen] += 1
+                states[known.state if known else seen] += 1
             elif trace.refused:
                 states["refused"] += 1
         progress.states = states
@@ -335,22 +335,18 @@ class _Life:
         return asyncio.create_task(_guarded(living, day, who))
 
 
-def unsettled(day: Day, orders: Mapping[str, Any]) -> list[str]:
+def unsettled(day: Day, orders: Mapping[str, models.Order]) -> list[str]:
     """Orders that may still change: not final, money on its way back, a payment not heard of."""
     waiting = []
     for order_id, trace in day.world.by_order_id.items():
         order = orders.get(order_id)
-        if order is None or order["state"] not in FINAL_STATES:
+        if order is None or not money.is_settled(order):
             waiting.append(order_id)
             continue
-        heard = {p["payment_id"] for p in order["payments"]
-                 if p["state"] in ("captured", "refunding", "refunded")}  # fmt: skip
-        on_its_way = any(refund["state"] == "requested" for refund in order["refunds"])
-        on_its_way |= any(payment["state"] == "authorised" for payment in order["payments"])
         expected = set(trace.paid)
         if trace.held and is_unpaid(order):
             expected |= set(trace.held)
-        if on_its_way or not expected <= heard:
+        if not expected <= set(money.taken_payments(order)):
             waiting.append(order_id)
     return waiting
 
@@ -371,8 +367,8 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _of_this_day(day: Day, anomalies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _of_this_day(day: Day, anomalies: Sequence[models.Anomaly]) -> list[models.Anomaly]:
     """Anomalies about this day's orders (the service may have others)."""
     return [
-        anomaly for anomaly in anomalies if anomaly["ids"].get("order_id") in day.world.by_order_id
+        anomaly for anomaly in anomalies if anomaly.ids.get("order_id") in day.world.by_order_id
     ]

@@ -1,40 +1,70 @@
-"""The wire to a real service: one HTTP attempt per call, sockets that come back by themselves."""
+"""The wire to the service: typed clients for everybody, sockets that come back by themselves.
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+Every request that changes something carries a key of its person's choosing, so that a request whose
+outcome is unknown (a killed gateway, a full queue, a journal that is away) is simply repeated until
+it is answered.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from random import Random
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self
 
 import aiohttp
-import msgspec
 
 from orchestrator.client import (
     DoorstepClient,
     InboxSnapshot,
     InboxSocket,
     MemoryOffsets,
-    ProblemError,
     Retries,
+    TokenSource,
     TopicSocket,
 )
-from simulator.api import Message, Refusal, Trouble
 
-__all__ = ["HttpWire"]
+__all__ = ["HttpWire", "Message", "Wire"]
 
-ONE_ATTEMPT = Retries(attempts=1, timeout_s=15.0)
 CONNECTIONS_MAX = 128
-LATER = frozenset({0, 408, 425, 429, 500, 502, 503, 504})
-"""Statuses (0: no answer) after which the same request may be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of an inbox; ``type`` is ``snapshot`` for the whole state at ``offset``."""
+
+    offset: int
+    type: str
+    data: Any
+
+
+class Wire(Protocol):
+    """The connection to the service; tests have a scripted one."""
+
+    def client(self, token: TokenSource, retries: Retries) -> DoorstepClient:
+        """One person's way to the service; the connections are everybody's."""
+        ...
+
+    def inbox(
+        self, path: str, *, token: TokenSource, device_id: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
+        """The messages of an inbox, in order, each once, across reconnections, for ever. A message
+        is acknowledged when the next one is asked for."""
+        ...
+
+    def topic(
+        self, path: str, *, token: TokenSource
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        """A topic's document, anew after each change."""
+        ...
 
 
 class HttpWire:
-    """Implements :class:`simulator.api.Wire` over one pooled session to ``base_url``."""
+    """Implements :class:`Wire` over one pooled session to ``base_url``."""
 
     def __init__(self, base_url: str, *, seed: int = 0) -> None:
         self._base = base_url.rstrip("/")
         self._dice = Random(seed)
-        self._clients: dict[str, DoorstepClient] = {}
         self._offsets: dict[str, MemoryOffsets] = {}
         self._session: aiohttp.ClientSession | None = None
         self._sockets: aiohttp.ClientSession | None = None
@@ -58,43 +88,24 @@ class HttpWire:
             if session is not None:
                 await session.close()
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str,
-        body: Any = None,
-        key: str = "",
-        query: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """See :class:`simulator.api.Wire`."""
-        try:
-            answer: Any = await self._client(token).call(
-                cast(type[Any], Any), method, self._address(path), body=body, key=key, query=query
-            )
-        except ProblemError as problem:
-            if problem.status in LATER:
-                raise Trouble(str(problem)) from problem
-            raise Refusal(problem.status, problem.code, problem.detail, problem.extra) from problem
-        except msgspec.DecodeError as error:
-            raise Trouble(f"{method} {path}: not JSON ({error})") from error
-        return answer
+    def client(self, token: TokenSource, retries: Retries) -> DoorstepClient:
+        """See :class:`Wire`."""
+        assert self._session is not None, "Enter the wire first."
+        return DoorstepClient(
+            self._base, token, session=self._session, retries=retries, dice=self._dice
+        )
 
     @asynccontextmanager
     async def inbox(
-        self, path: str, *, token: Callable[[], str], device_id: str
+        self, path: str, *, token: TokenSource, device_id: str
     ) -> AsyncGenerator[AsyncIterator[Message]]:
-        """See :class:`simulator.api.Wire`. A device that connects again goes on where it was."""
+        """See :class:`Wire`. A device that connects again goes on where it was."""
         assert self._sockets is not None, "Enter the wire first."
-
-        async def fresh() -> str:
-            return token()
 
         socket = InboxSocket(
             self._sockets,
             self._socket_address(path),
-            fresh,
+            token,
             device_id,
             offsets=self._offsets.setdefault(device_id, MemoryOffsets()),
             dice=self._dice,
@@ -103,39 +114,20 @@ class HttpWire:
             yield _messages(socket)
 
     def topic(
-        self, path: str, *, token: Callable[[], str]
+        self, path: str, *, token: TokenSource
     ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        """See :class:`simulator.api.Wire`."""
+        """See :class:`Wire`."""
         return self._topic(path, token)
 
     @asynccontextmanager
-    async def _topic(
-        self, path: str, token: Callable[[], str]
-    ) -> AsyncGenerator[AsyncIterator[Any]]:
+    async def _topic(self, path: str, token: TokenSource) -> AsyncGenerator[AsyncIterator[Any]]:
         assert self._sockets is not None, "Enter the wire first."
 
-        async def fresh() -> str:
-            return token()
-
-        socket = TopicSocket(self._sockets, self._socket_address(path), fresh, dice=self._dice)
+        socket = TopicSocket(self._sockets, self._socket_address(path), token, dice=self._dice)
         try:
             yield _documents(socket)
         finally:
             await socket.close()
-
-    def _client(self, token: str) -> DoorstepClient:
-        """One client per person; they share the session, and leave repeating to the people."""
-        assert self._session is not None, "Enter the wire first."
-        client = self._clients.get(token)
-        if client is None:
-            client = DoorstepClient(
-                self._base, token, session=self._session, retries=ONE_ATTEMPT, dice=self._dice
-            )
-            self._clients[token] = client
-        return client
-
-    def _address(self, path: str) -> str:
-        return path if path.startswith("http") else self._base + path
 
     def _socket_address(self, path: str) -> str:
         return "ws" + self._base.removeprefix("http") + path

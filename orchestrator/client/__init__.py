@@ -19,7 +19,8 @@ from orchestrator.client.campaigns import CampaignCalls
 from orchestrator.client.devices import DeviceCalls
 from orchestrator.client.operations import OperationsCalls
 from orchestrator.client.orders import OrderCalls
-from orchestrator.client.problems import ProblemError, SocketClosed
+from orchestrator.client.problems import ProblemError, Refusal, SocketClosed, Unanswered
+from orchestrator.client.retries import Retries
 from orchestrator.client.riders import RiderCalls
 from orchestrator.client.risk import RiskCalls
 from orchestrator.client.sockets import (
@@ -34,12 +35,11 @@ from orchestrator.client.sockets import (
     TopicUpdate,
 )
 from orchestrator.client.stores import CatalogueCalls, StockCalls, TicketCalls
-from orchestrator.client.transport import Retries
 
 __all__ = [
     "DoorstepClient", "FileOffsets", "InboxMessage", "InboxSnapshot", "InboxSocket",
-    "MemoryOffsets", "Offsets", "ProblemError", "Retries", "SocketClosed", "TokenSource",
-    "TopicSocket", "TopicUpdate", "models",
+    "MemoryOffsets", "Offsets", "ProblemError", "Refusal", "Retries", "SocketClosed", "TokenSource",
+    "TopicSocket", "TopicUpdate", "Unanswered", "models",
 ]  # fmt: skip
 
 
@@ -60,8 +60,9 @@ class DoorstepClient(
     A route without a method of its own (the list of dispatch zones, a provider's webhook, what is
     outside ``/v1``) has none here: below ``/v1``, :meth:`get` and :meth:`post` reach it.
 
-    Methods that call over HTTP raise :class:`ProblemError`. A call is repeated until its outcome is
-    known or the retries are used up, a ``POST`` with one Idempotency-Key.
+    Methods that call over HTTP raise :class:`ProblemError`: a :class:`Refusal` of the service, or
+    :class:`Unanswered`. A call is repeated until its outcome is known or the retries are used up, a
+    ``POST`` with one Idempotency-Key.
     """
 
     def store_socket(

@@ -64,14 +64,22 @@ class OrderCalls(Transport):
         return await self.post(PaymentOpened, path, {"provider": provider}, key)
 
     async def pay_sandbox(
-        self, payment: PaymentOpened | Payment, *, outcome: str = "pay", late: bool | None = None
-    ) -> None:
+        self,
+        payment: PaymentOpened | Payment,
+        *,
+        outcome: str = "pay",
+        late: bool | None = None,
+        key: str = "",
+    ) -> str:
         """Act as the customer at the sandbox provider: ``outcome`` is ``pay | fail | abandon``;
-        ``late`` None lets it decide. The service hears of it by webhook, in its own time."""
+        ``late`` None lets it decide. What the payment is then, such as ``captured``; the service
+        hears of it by webhook, in its own time."""
         url = getattr(payment, "pay_url", None) or f"/sandbox/pay/{quote(payment.payment_id)}"
         if not url.startswith("http"):
             url = self.base_url + url
-        await self.call(type(None), "POST", url, body={"outcome": outcome, "late": late})
+        body = {"outcome": outcome, "late": late}
+        answer = await self.call(dict[str, Any], "POST", url, body=body, key=key)
+        return str(answer.get("status", ""))
 
     async def cancel(self, order_id: str, reason: str, *, key: str | None = None) -> Order:
         """Cancel the whole order: ``cancelled``, or ``cancelling`` while a store must confirm."""

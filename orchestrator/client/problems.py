@@ -2,11 +2,12 @@
 
 from typing import Any
 
-__all__ = ["ProblemError", "SocketClosed"]
+__all__ = ["ProblemError", "Refusal", "SocketClosed", "Unanswered"]
 
 
 class ProblemError(Exception):
-    """The service refused, or could not be reached within the retries.
+    """The service refused (:class:`Refusal`), or could not be reached within the retries
+    (:class:`Unanswered`).
 
     ``code`` is stable (RFC 9457 document's ``code``; ``unreachable`` when no answer came),
     ``status`` the HTTP status (0 without an answer), ``extra`` the document's further members.
@@ -20,6 +21,15 @@ class ProblemError(Exception):
         self.status = status
         self.detail = detail
         self.extra = extra or {}
+
+
+class Refusal(ProblemError):
+    """The service understood and said no: the same call would be refused again."""
+
+
+class Unanswered(ProblemError):
+    """No answer, or only such that say *later*, for as long as the retries allow: the outcome is
+    unknown. The same call with the same Idempotency-Key may be sent again at any time."""
 
 
 class SocketClosed(Exception):

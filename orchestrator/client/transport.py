@@ -1,13 +1,13 @@
 """One HTTP call: sent again with the same Idempotency-Key until its outcome is known.
 
 A timeout, a lost connection or ``503`` says nothing about whether the call was carried out. The
-service answers a repeated key with the first answer, so repeating is always safe.
+service answers a repeated key with the first answer, so repeating is always safe. When to repeat,
+and when to give up, is in :mod:`orchestrator.client.retries`.
 """
 
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import uuid4
@@ -15,27 +15,15 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from orchestrator.client.problems import ProblemError
+from orchestrator.client.problems import ProblemError, Refusal, Unanswered
+from orchestrator.client.retries import RETRIED, Retries, retry_after_s
 from orchestrator.client.sockets import TokenSource
 
-__all__ = ["Retries", "Transport"]
+__all__ = ["Transport"]
 
 Answer = TypeVar("Answer")
 
-RETRIED = frozenset({429, 502, 503, 504})
-
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How long to insist; all in real seconds. ``Retry-After`` lengthens a pause."""
-
-    attempts: int = 8
-    timeout_s: float = 15.0
-    """For one attempt."""
-    pause_s_min: float = 0.1
-    pause_s_max: float = 5.0
 
 
 class Transport:
@@ -123,16 +111,15 @@ class Transport:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The decoded answer. Raises :class:`ProblemError`: of the service, or ``unreachable``
-        when no attempt was answered (the outcome is unknown: repeat with the same key)."""
+        """The decoded answer. Raises :class:`Refusal`, or :class:`Unanswered` when the retries are
+        used up (``unreachable`` when the last attempt was not answered at all)."""
         sent = {**await self._headers(key), **(headers or {})}
         data = None
         if body is not None:
             data = msgspec.json.encode(body)
             sent["Content-Type"] = "application/json"
         url = path if path.startswith("http") else f"{self.base_url}/v1{path}"
-        pause_s = self._retries.pause_s_min
-        attempt = 1
+        patience = self._retries.begin(self._dice)
         while True:
             wait_s = 0.0
             try:
@@ -141,13 +128,13 @@ class Transport:
                     return _decoded(kind, raw)
                 problem = _problem(status, raw)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                problem = ProblemError("unreachable", 0, f"{type(error).__name__}: {error}")
-            retried = problem.status == 0 or problem.status in RETRIED
-            if not retried or attempt >= self._retries.attempts:
+                problem = Unanswered("unreachable", 0, f"{type(error).__name__}: {error}")
+            pause_s = patience.pause_s(problem.status, wait_s)
+            if pause_s is None:
                 raise problem
-            attempt += 1
-            await asyncio.sleep(max(wait_s, pause_s) * self._dice.uniform(1.0, 1.5))
-            pause_s = min(pause_s * 2, self._retries.pause_s_max)
+            if self._retries.on_retry is not None:
+                self._retries.on_retry(problem)
+            await asyncio.sleep(pause_s)
 
     async def _headers(self, key: str) -> dict[str, str]:
         token = self._token if isinstance(self._token, str) else await self._token()
@@ -172,7 +159,7 @@ class Transport:
             params=_params(query),
             timeout=aiohttp.ClientTimeout(total=self._retries.timeout_s),
         ) as answer:
-            return answer.status, await answer.read(), _retry_after(answer.headers)
+            return answer.status, await answer.read(), retry_after_s(answer.headers)
 
 
 def _params(query: Mapping[str, Any] | None) -> list[tuple[str, str]] | None:
@@ -188,13 +175,6 @@ def _params(query: Mapping[str, Any] | None) -> list[tuple[str, str]] | None:
     return params
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    try:
-        return max(0.0, float(headers.get("Retry-After", "0")))
-    except ValueError:
-        return 0.0
-
-
 def _decoded(kind: type[Answer], raw: bytes) -> Answer:
     if kind is type(None):
         return None
@@ -206,14 +186,15 @@ def _decoded(kind: type[Answer], raw: bytes) -> Answer:
 
 
 def _problem(status: int, raw: bytes) -> ProblemError:
+    kind = Unanswered if status in RETRIED else Refusal
     try:
         document = msgspec.json.decode(raw)
     except msgspec.DecodeError:
         document = None
     if not isinstance(document, dict):
-        return ProblemError("not-a-problem", status, raw[:200].decode(errors="replace"))
+        return kind("not-a-problem", status, raw[:200].decode(errors="replace"))
     known = ("type", "title", "status", "detail", "code", "instance")
     extra = {name: value for name, value in document.items() if name not in known}
-    return ProblemError(
+    return kind(
         str(document.get("code", "unknown")), status, str(document.get("detail", "")), extra
     )

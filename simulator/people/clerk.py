@@ -1,13 +1,14 @@
 """The people of one store: they live by their tablet, pick line by line, and mind the counter."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.api import Message, NoAnswer, Refusal
+from orchestrator.client import ProblemError, Refusal, models
 from simulator.day import Day
 from simulator.plan import StorePlan, chance
+from simulator.wire import Message
 from simulator.world import Handed
 
 __all__ = ["Clerk"]
@@ -60,9 +61,8 @@ class Clerk:
         self._ways = plan.clerk
         self._day = day
         self._clock = day.clock
-        self._api = day.api("store", plan.store_id)
+        self._counter = day.client("store", plan.store_id)
         self._tickets: dict[str, Ticket] = {}
-        self._at = f"/v1/stores/{plan.store_id}"
         self.store_id = plan.store_id
         self.last_offset = 0
         """The newest message that the tablet has shown."""
@@ -84,7 +84,9 @@ class Clerk:
 
     async def _mind_tablet(self, duties: asyncio.TaskGroup) -> None:
         inbox = self._day.wire.inbox(
-            f"{self._at}/socket", token=self._api.token, device_id=f"tablet-{self._plan.store_id}"
+            f"/v1/stores/{self.store_id}/socket",
+            token=self._day.signs("store", self.store_id),
+            device_id=f"tablet-{self.store_id}",
         )
         async with inbox as messages:
             async for message in messages:
@@ -99,8 +101,7 @@ class Clerk:
             expected = self.last_offset + 1
             if message.offset != expected:
                 self._day.world.wonders.append(
-                    f"the tablet of {self._plan.store_id} got message {message.offset},"
-                    f" not {expected}"
+                    f"the tablet of {self.store_id} got message {message.offset}, not {expected}"
                 )
             self._show_one(message.type, data, duties)
         self.last_offset = message.offset
@@ -110,7 +111,7 @@ class Clerk:
         for document in shown.values():
             self._take(document, duties)
         for finished in snapshot.get("closed", ()):
-            self._day.world.tickets_seen[self._plan.store_id].add(finished["fulfilment_id"])
+            self._day.world.tickets_seen[self.store_id].add(finished["fulfilment_id"])
             self._close(finished["fulfilment_id"], finished["state"])
         for fulfilment_id in [known for known in self._tickets if known not in shown]:
             self._close(fulfilment_id, UNKNOWN)
@@ -131,7 +132,7 @@ class Clerk:
         if known is not None:
             known.learn(document["progress"])
             return
-        self._day.world.tickets_seen[self._plan.store_id].add(fulfilment_id)
+        self._day.world.tickets_seen[self.store_id].add(fulfilment_id)
         ticket = Ticket(
             fulfilment_id, document["order_id"], tuple(document["lines"]), document["progress"]
         )
@@ -161,10 +162,9 @@ class Clerk:
         state = ticket.state
         if state == UNKNOWN:
             try:
-                shown = await self._api.get(f"{self._at}/tickets/{ticket.fulfilment_id}")
-            except (Refusal, NoAnswer):
+                state = (await self._counter.ticket(self.store_id, ticket.fulfilment_id)).state
+            except ProblemError:
                 return
-            state = shown["state"]
         if state in ("cancelled", "rejected"):
             ticket.packed = False
             self._day.world.put_back(ticket.fulfilment_id)
@@ -179,12 +179,13 @@ class Clerk:
             await self._clock.sleep_until(self._accepts_at(ticket))
             if rejects < self._ways.rejects:
                 self._day.count("tickets rejected")
-                await self._act(ticket, "reject", {"reason": "out of bags"})
+                await self._act(ticket, "reject", self._counter.reject_ticket, reason="out of bags")
                 return
-            await self._act(ticket, "accept", {"prep_s": self._prep_s(ticket)})
+            prep_s = self._prep_s(ticket)
+            await self._act(ticket, "accept", self._counter.accept_ticket, prep_s=prep_s)
         if ticket.state in ("new", "accepted"):
             await self._rest_until(ticket, self._picks_at(ticket))
-            await self._act(ticket, "picking")
+            await self._act(ticket, "picking", self._counter.start_picking)
         if ticket.state == "picking":
             why = self._customers_word(ticket)
             if shorts < self._ways.shorts:
@@ -212,20 +213,20 @@ class Clerk:
         left = sum(line["quantity"] for line in ticket.lines)
         for number, line in enumerate(ticket.lines):
             await self._rest_until(ticket, self._clock.now() + self._line_s())
-            quantity, body = line["quantity"], {}
+            quantity, reason = line["quantity"], "missing"
             if number in why and left > 1:
                 self._day.count(SHORTS[why[number]])
                 quantity -= 1
                 left -= 1
-                reasons[line["sku"]] = why[number]
-                body = {"reason": why[number]}
+                reasons[line["sku"]] = reason = why[number]
             found.append((line["sku"], line["quantity"], quantity))
-            body = {"quantity": quantity, **body}
-            await self._request("PUT", ticket, f"lines/{line['line_id']}", body)
+            await self._counter.pick_line(
+                self.store_id, ticket.fulfilment_id, line["line_id"], quantity, reason=reason
+            )
         await self._rest_until(ticket, self._ready_at(ticket))
-        self._day.world.pack(self._plan.store_id, ticket.fulfilment_id, found, reasons)
+        self._day.world.pack(self.store_id, ticket.fulfilment_id, found, reasons)
         try:
-            await self._act(ticket, "ready")
+            await self._act(ticket, "ready", self._counter.mark_ready)
         except (Refusal, Gone):
             self._day.world.unpack(ticket.fulfilment_id)
             raise
@@ -242,7 +243,10 @@ class Clerk:
             if presses and rider_id and ticket.progress.get("rider_at_store"):
                 presses = False
                 try:
-                    await self._request("POST", ticket, "hand-over", {"rider_id": rider_id})
+                    await self._counter.hand_over(
+                        self.store_id, ticket.fulfilment_id, rider_id,
+                        key=f"{ticket.fulfilment_id}-hand-over",
+                    )  # fmt: skip
                     self._day.count("parcels handed over by the clerk")
                 except Refusal as refusal:
                     self._day.count(f"hand-overs refused: {refusal.code}")
@@ -256,7 +260,10 @@ class Clerk:
         await self._clock.sleep(ANSWERS_CANCEL_S)
         left = ticket.fulfilment_id in self._day.world.carriers
         try:
-            await self._request("POST", ticket, "held-back", {"held_back": not left})
+            await self._counter.answer_cancel(
+                self.store_id, ticket.fulfilment_id, not left,
+                key=f"{ticket.fulfilment_id}-held-back",
+            )  # fmt: skip
         except Refusal as refusal:
             self._day.count(f"held-back refused: {refusal.code}")
             return
@@ -293,7 +300,7 @@ class Clerk:
     # --- The counter
 
     async def _mind_counter(self, duties: asyncio.TaskGroup) -> None:
-        counter = self._day.world.counters[self._plan.store_id]
+        counter = self._day.world.counters[self.store_id]
         while True:
             handed = await counter.get()
             if handed.kind == "collect":
@@ -311,19 +318,18 @@ class Clerk:
         if due is None:
             return
         if due:
-            self._day.world.take_cash(fulfilment_id, due, store_id=self._plan.store_id)
+            self._day.world.take_cash(fulfilment_id, due, store_id=self.store_id)
         self._day.world.hand_out(fulfilment_id, self._clock.now())
         self._day.count("orders collected")
 
     async def _collect(self, fulfilment_id: str, code: str) -> int | None:
         """The cash that was taken; None when the goods stay. What is due may change at the last
         moment, so it is looked up anew."""
-        path = f"{self._at}/tickets/{fulfilment_id}"
         for attempt in range(COLLECT_TRIES):
             try:
-                due = int((await self._api.get(path))["cash_due"])
-                body = {"code": code, "cash": due}
-                await self._api.post(f"{path}/collect", body, key=f"{fulfilment_id}-{attempt}")
+                due = (await self._counter.ticket(self.store_id, fulfilment_id)).cash_due
+                key = f"{fulfilment_id}-{attempt}"
+                await self._counter.collect(self.store_id, fulfilment_id, code, cash=due, key=key)
             except Refusal as refusal:
                 self._day.count(f"collections refused: {refusal.code}")
                 if refusal.code != "wrong-cash":
@@ -336,48 +342,42 @@ class Clerk:
         """A parcel came back undelivered: check it, book it, put it on the shelf."""
         await self._clock.sleep(CHECKS_RETURN_S)
         fulfilment_id = handed.fulfilment_id
-        path = f"{self._at}/tickets/{fulfilment_id}"
         try:
-            ticket = await self._api.get(path)
-            broken = self._broken(fulfilment_id, ticket["lines"])
-            body = {"damaged": [{"line_id": line["line_id"], "quantity": 1} for line in broken]}
-            await self._api.post(f"{path}/returned", body, key=f"{fulfilment_id}-returned")
+            ticket = await self._counter.ticket(self.store_id, fulfilment_id)
+            broken = self._broken(fulfilment_id, ticket.lines)
+            await self._counter.accept_return(
+                self.store_id, fulfilment_id, damaged={line.line_id: 1 for line in broken},
+                key=f"{fulfilment_id}-returned",
+            )  # fmt: skip
         except Refusal as refusal:
             self._day.count(f"returns refused: {refusal.code}")
         else:
-            self._day.world.put_back(fulfilment_id, {line["sku"]: 1 for line in broken})
+            self._day.world.put_back(fulfilment_id, {line.sku: 1 for line in broken})
             self._day.count("parcels taken back")
         finally:
             handed.done.set()
 
     def _broken(
-        self, fulfilment_id: str, lines: Iterable[Mapping[str, Any]]
-    ) -> list[Mapping[str, Any]]:
+        self, fulfilment_id: str, lines: Iterable[models.TicketLine]
+    ) -> list[models.TicketLine]:
         draw = chance(self._day.plan.seed, "breakage", fulfilment_id)
         if draw.random() >= self._ways.damages:
             return []
-        return [line for line in lines if line.get("picked", line["quantity"])][:1]
+        return [line for line in lines if line.picked][:1]
 
     # --- Speaking to the service
 
-    async def _act(self, ticket: Ticket, step: str, body: Mapping[str, Any] | None = None) -> None:
+    async def _act(
+        self, ticket: Ticket, step: str, act: Callable[..., Awaitable[models.Ticket]], **given: Any
+    ) -> None:
         """Press a button of the ticket; its answer is what the tablet shows at once."""
         if ticket.state not in OPEN or ticket.progress.get("cancel_asked"):
             raise Gone
-        answer = await self._request("POST", ticket, step, body or {})
+        key = f"{ticket.fulfilment_id}-{step}"
+        answer = await act(self.store_id, ticket.fulfilment_id, key=key, **given)
         ticket.progress = {**ticket.progress, **_progress_of(answer)}
         if ticket.state not in OPEN:
             raise Gone
-
-    async def _request(
-        self, method: str, ticket: Ticket, step: str, body: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        path = f"{self._at}/tickets/{ticket.fulfilment_id}/{step}"
-        if method == "PUT":
-            answer = await self._api.put(path, body, key=f"{ticket.fulfilment_id}-{step}")
-        else:
-            answer = await self._api.post(path, body, key=f"{ticket.fulfilment_id}-{step}")
-        return answer if isinstance(answer, Mapping) else {}
 
     async def _rest_until(self, ticket: Ticket, at: float) -> None:
         """Wait, with an eye on the tablet. Raises ``Gone`` when the ticket is called back."""
@@ -399,8 +399,7 @@ class Clerk:
         ticket.news.clear()
 
 
-def _progress_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+def _progress_of(answer: models.Ticket) -> dict[str, Any]:
     """The part of a ticket's answer that the tablet's progress also holds."""
-    inner = answer.get("progress", answer)
     names = ("state", "cash_due", "rider_id", "rider_at_store", "cancel_asked")
-    return {name: inner[name] for name in names if name in inner}
+    return {name: getattr(answer, name) for name in names}

@@ -3,9 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from simulator.api import NoAnswer, Refusal, Trouble
+from orchestrator.client import ProblemError, Refusal, Unanswered, models
 from simulator.day import Day
 
 __all__ = ["Operator"]
@@ -31,9 +30,10 @@ class Operator:
 
     def __init__(self, day: Day) -> None:
         self._day = day
-        self._api = day.api("ops", "simulator")
+        self._ops = day.client("ops", "simulator")
+        self._mending = day.hasty("ops", "simulator")
         self._looks: Counter[str] = Counter()
-        self.open_anomalies: list[Mapping[str, Any]] = []
+        self.open_anomalies: list[models.Anomaly] = []
         """As last seen."""
 
     async def work(self) -> None:
@@ -43,35 +43,33 @@ class Operator:
                 self.open_anomalies = await self.look()
                 for anomaly in self.open_anomalies:
                     await self._mend(anomaly)
-            except (NoAnswer, Refusal) as trouble:
+            except ProblemError as trouble:
                 self._day.count(f"looks at the anomalies failed: {type(trouble).__name__}")
             pause_s = self._day.clock.real_s(LOOKS_EVERY_S)
             await asyncio.sleep(max(LOOKS_EVERY_REAL_S_MIN, pause_s))
 
-    async def look(self) -> list[Mapping[str, Any]]:
+    async def look(self) -> list[models.Anomaly]:
         """What is open now."""
-        answer = await self._api.get("/v1/anomalies")
-        anomalies: list[Mapping[str, Any]] = answer["items"]
-        return anomalies
+        return (await self._ops.anomalies()).items
 
-    async def _mend(self, anomaly: Mapping[str, Any]) -> None:
-        policy = POLICY.get(anomaly["code"])
+    async def _mend(self, anomaly: models.Anomaly) -> None:
+        policy = POLICY.get(anomaly.code)
         if policy is None:
             return
-        name = str(anomaly["key"])
+        name = anomaly.key
         looked = self._looks[name]
         self._looks[name] += 1
         wanted = policy[looked % len(policy)]
-        remedy = next((one for one in anomaly["remedies"] if one["name"] == wanted), None)
+        remedy = next((one for one in anomaly.remedies if one.name == wanted), None)
         if remedy is None:
             return
-        body = {**remedy["body"], **{blank: BLANKS.get(blank, "") for blank in remedy["asks"]}}
+        given = {blank: BLANKS.get(blank, "") for blank in remedy.asks}
         key = f"{self._day.began_at:.0f}-{name}-{looked}"
         try:
-            await self._api.once(remedy["method"], remedy["path"], body, key=key)
-        except Trouble:
+            await self._mending.apply_remedy(remedy, key=key, **given)
+        except Unanswered:
             return
         except Refusal as refusal:
             self._day.count(f"remedies refused: {refusal.code}")
             return
-        self._day.count(f"remedies applied: {anomaly['code']}")
+        self._day.count(f"remedies applied: {anomaly.code}")

@@ -1,6 +1,6 @@
 """Whoever opens one campaign of the day and tells its customers where it is."""
 
-from simulator.api import NoAnswer, Refusal
+from orchestrator.client import ProblemError
 from simulator.clock import stamp
 from simulator.day import Day
 from simulator.plan import CampaignPlan
@@ -14,7 +14,7 @@ class Organiser:
     def __init__(self, plan: CampaignPlan, day: Day) -> None:
         self._plan = plan
         self._day = day
-        self._api = day.api("ops", "simulator")
+        self._ops = day.client("ops", "simulator")
 
     async def work(self) -> None:
         """Announce it. A campaign that the service refuses is told as a wonder; its customers go
@@ -27,8 +27,7 @@ class Organiser:
         body["ends_at"] = stamp(day.at(plan.ends_s))
         campaign_id = ""
         try:
-            opened = await self._api.post("/v1/campaigns", body, key=plan.key)
-            campaign_id = opened["campaign_id"]
-        except (Refusal, NoAnswer) as trouble:
+            campaign_id = (await self._ops.open_campaign(body, key=plan.key)).campaign_id
+        except ProblemError as trouble:
             day.world.wonders.append(f"{plan.key} was not opened: {trouble}")
         day.announce(plan.key, campaign_id)

@@ -1,16 +1,18 @@
 """A rider: a shift, one offer at a time, straight lines at the vehicle's speed, exact cash."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from simulator.api import Message, NoAnswer, Refusal, Trouble
+from orchestrator.client import ProblemError, Refusal, models
 from simulator.clock import seconds
 from simulator.day import Day
 from simulator.geometry import Point, distance_m, towards
 from simulator.plan import RiderPlan, chance
+from simulator.wire import Message
 from simulator.world import Handed
 
 __all__ = ["Rider"]
@@ -54,8 +56,9 @@ class Rider:
         self._plan = plan
         self._day = day
         self._clock = day.clock
-        self._api = day.api("rider", plan.rider_id)
-        self._at = f"/v1/riders/{plan.rider_id}"
+        self._rider_id = plan.rider_id
+        self._phone = day.client("rider", plan.rider_id)
+        self._telling = day.hasty("rider", plan.rider_id)
         self._draw = chance(day.plan.seed, "riding", plan.rider_id)
         self._position = plan.position
         self._told_at = 0.0
@@ -100,16 +103,14 @@ class Rider:
 
     async def _start(self) -> None:
         plan = self._plan
-        ends_at = None if plan.stays else self._clock.rfc3339(self._day.at(plan.off_s))
-        body = {
-            "dispatch_zone": plan.dispatch_zone,
-            "vehicle": plan.vehicle,
-            "position": self._position.as_json(),
-            "capacity": plan.capacity,
-            "cash_limit": plan.cash_limit,
-            "ends_at": ends_at,
-        }
-        self._learn(await self._api.post(f"{self._at}/shift", body, key=f"{plan.rider_id}-shift"))
+        off_at = datetime.fromtimestamp(self._day.at(plan.off_s), UTC)
+        self._learn(
+            await self._phone.start_shift(
+                plan.rider_id, plan.dispatch_zone, plan.vehicle, self._position.lat,
+                self._position.lon, capacity=plan.capacity, cash_limit=plan.cash_limit,
+                ends_at=None if plan.stays else off_at, key=f"{plan.rider_id}-shift",
+            )
+        )  # fmt: skip
         self._on_shift = True
         self._told_at = self._clock.now()
         self._day.on_shift.add(plan.rider_id)
@@ -132,7 +133,7 @@ class Rider:
             self._tries += 1
             key = f"{self._plan.rider_id}-end-{self._tries}"
             try:
-                await self._api.post(f"{self._at}/shift/end", key=key)
+                await self._phone.end_shift(self._rider_id, key=key)
             except Refusal as refusal:
                 if refusal.code == "run-not-empty":
                     await self._refresh()
@@ -173,9 +174,9 @@ class Rider:
 
     async def _receive(self, answers: asyncio.TaskGroup) -> None:
         inbox = self._day.wire.inbox(
-            f"{self._at}/socket",
-            token=self._api.token,
-            device_id=f"phone-{self._plan.rider_id}",
+            f"/v1/riders/{self._rider_id}/socket",
+            token=self._day.signs("rider", self._rider_id),
+            device_id=f"phone-{self._rider_id}",
         )
         async with inbox as messages:
             async for message in messages:
@@ -190,7 +191,7 @@ class Rider:
     def _show(self, message: Message, answers: asyncio.TaskGroup) -> None:
         data = message.data
         if message.type in ("snapshot", "run.changed"):
-            self._learn(data)
+            self._hear(data)
         elif message.type == "shift.changed":
             self._on_shift = data["shift"] is not None
             self._news.set()
@@ -215,16 +216,14 @@ class Rider:
         try:
             if declines:
                 self._day.count("offers declined")
-                await self._api.post(
-                    f"{self._at}/offers/{offer_id}/decline",
-                    {"reason": "too far"},
-                    key=f"{offer_id}-decline",
+                await self._phone.decline_offer(
+                    self._rider_id, offer_id, "too far", key=f"{offer_id}-decline"
                 )
                 return
-            reply = await self._api.post(
-                f"{self._at}/offers/{offer_id}/accept", key=f"{offer_id}-accept"
+            reply = await self._phone.accept_offer(
+                self._rider_id, offer_id, key=f"{offer_id}-accept"
             )
-        except (Refusal, NoAnswer) as no:
+        except ProblemError as no:
             self._day.count(f"offers lost: {no.code if isinstance(no, Refusal) else 'no answer'}")
             return
         self._day.count("offers accepted")
@@ -240,13 +239,21 @@ class Rider:
         if self._receiving is not None:
             self._receiving.cancel()
 
-    def _learn(self, document: Mapping[str, Any]) -> None:
-        """The run as the service just told it (a message or an answer)."""
+    def _hear(self, document: Mapping[str, Any]) -> None:
+        """The run as a message of the inbox told it."""
         run = document.get("run", document)
-        if "stops" not in run:
-            return
-        self._parcels = {parcel.parcel_id: parcel for parcel in map(_parcel, run["parcels"])}
-        self._stops = [_stop(stop) for stop in run["stops"]]
+        if "stops" in run:
+            parcels = [_parcel(parcel) for parcel in run["parcels"]]
+            self._have(parcels, [_stop(stop) for stop in run["stops"]])
+
+    def _learn(self, answer: models.Rider) -> None:
+        """The run as the service just answered."""
+        parcels = [_parcel_of(one) for one in answer.parcels]
+        self._have(parcels, [(stop.kind, stop.parcel_id) for stop in answer.stops])
+
+    def _have(self, parcels: list[Parcel], stops: list[tuple[str, str]]) -> None:
+        self._parcels = {parcel.parcel_id: parcel for parcel in parcels}
+        self._stops = stops
         for parcel in self._parcels.values():
             if parcel.state in IN_HAND:
                 self._day.world.carry(parcel.parcel_id, self._plan.rider_id)
@@ -258,8 +265,8 @@ class Rider:
 
     async def _refresh(self) -> None:
         """Look at the phone's state anew."""
-        with suppress(Refusal, NoAnswer):
-            self._learn(await self._api.get(self._at))
+        with suppress(ProblemError):
+            self._learn(await self._phone.rider(self._rider_id))
 
     # --- Stops
 
@@ -301,11 +308,11 @@ class Rider:
     async def _pick_up(self, parcel: Parcel) -> None:
         """Ask at the counter until the parcel is there; or the clerk hands it over first."""
         if parcel.state == "accepted":
-            await self._step(parcel, "arrive-at-store")
+            await self._step(parcel, "arrive-at-store", self._phone.arrive_at_store)
             await self._wait(AT_THE_COUNTER_S, for_news=False)
         while self._state(parcel) in ("accepted", "at_store"):
             try:
-                await self._step(parcel, "pick-up")
+                await self._step(parcel, "pick-up", self._phone.pick_up)
             except Refusal as refusal:
                 if refusal.code in ("unknown-parcel", "wrong-rider"):
                     raise
@@ -314,14 +321,14 @@ class Rider:
 
     async def _drop_off(self, parcel: Parcel) -> None:
         if self._state(parcel) == "picked_up":
-            await self._step(parcel, "arrive-at-customer")
+            await self._step(parcel, "arrive-at-customer", self._phone.arrive_at_customer)
         trace = self._day.world.trace_of_fulfilment(parcel.parcel_id)
         door = trace.plan.door if trace is not None else "opens"
         await self._wait(ABSENT_S if door == "absent" else AT_THE_DOOR_S, for_news=False)
         await self._online.wait()
         if door != "opens":
             self._day.count(f"deliveries failed: {door}")
-            await self._step(parcel, "fail", {"reason": door})
+            await self._step(parcel, "fail", self._phone.fail, reason=door)
             return
         await self._deliver(parcel, trace.plan.note_value if trace is not None else 0)
 
@@ -330,9 +337,9 @@ class Rider:
         current = self._parcels.get(parcel.parcel_id, parcel)
         due = current.cash_due
         received = due if not due or not note else -(-due // note) * note
-        body = {"cash_received": received, "change": received - due}
+        given = {"cash_received": received, "change": received - due}
         try:
-            await self._step(parcel, "deliver", body)
+            await self._step(parcel, "deliver", self._phone.deliver, **given)
         except Refusal as refusal:
             if refusal.code == "wrong-cash":
                 await self._refresh()
@@ -352,16 +359,13 @@ class Rider:
         await self._wait(ASKS_AGAIN_S)
         await self._refresh()
 
-    async def _step(self, parcel: Parcel, step: str, body: Mapping[str, Any] | None = None) -> None:
+    async def _step(
+        self, parcel: Parcel, step: str, act: Callable[..., Awaitable[models.Rider]], **given: Any
+    ) -> None:
         """One button of the run; its answer is the whole run as it is now."""
         self._tries += 1
-        self._learn(
-            await self._api.post(
-                f"{self._at}/parcels/{parcel.parcel_id}/{step}",
-                body,
-                key=f"{parcel.parcel_id}-{step}-{self._plan.rider_id}-{self._tries}",
-            )
-        )
+        key = f"{parcel.parcel_id}-{step}-{self._rider_id}-{self._tries}"
+        self._learn(await act(self._rider_id, parcel.parcel_id, key=key, **given))
 
     def _state(self, parcel: Parcel) -> str:
         known = self._parcels.get(parcel.parcel_id)
@@ -385,14 +389,12 @@ class Rider:
             amount = max(0, owed - dice.randint(1, 300))
         zone = self._plan.dispatch_zone
         store = next(one for one in self._day.plan.stores if one.dispatch_zone == zone)
-        cashier = self._day.api("store", store.store_id)
-        await cashier.post(
-            f"{self._at}/remittances",
-            {
-                "amount": amount,
-                "owed": owed,
-                "reason": "" if amount == owed else "counted twice",
-            },
+        cashier = self._day.client("store", store.store_id)
+        await cashier.remit(
+            rider_id,
+            amount,
+            owed=owed,
+            reason="" if amount == owed else "counted twice",
             key=f"{rider_id}-remittance-{self._remittances}",
         )
         self._day.world.remit(rider_id, amount)
@@ -418,10 +420,8 @@ class Rider:
         if not self._online.is_set():
             return
         self._told_at = self._clock.now()
-        with suppress(Refusal, Trouble, NoAnswer):
-            await self._api.once(
-                "PUT", f"{self._at}/position", {"position": self._position.as_json()}
-            )
+        with suppress(ProblemError):
+            await self._telling.move(self._rider_id, self._position.lat, self._position.lon)
 
 
 async def _first_of(*events: asyncio.Event | None) -> None:
@@ -443,6 +443,18 @@ def _parcel(document: Mapping[str, Any]) -> Parcel:
         drop_off=_point(inner["drop_off"]),
         cash_due=int(document.get("cash_due", inner["cash_due"])),
         state=document["state"],
+    )
+
+
+def _parcel_of(one: models.RunParcel) -> Parcel:
+    goods = one.parcel
+    return Parcel(
+        parcel_id=goods.parcel_id,
+        store_id=goods.store_id,
+        pick_up=Point(goods.pick_up.lat, goods.pick_up.lon),
+        drop_off=Point(goods.drop_off.lat, goods.drop_off.lon),
+        cash_due=one.cash_due,
+        state=one.state,
     )
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator.auth import tokens_of
 from orchestrator.bootstrap import sandbox_key
+from orchestrator.client.money import FINAL_STATES
 from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor
-from simulator.audit import FINAL_STATES
 from simulator.city import CityOptions, generate
 from simulator.live import Progress
 from simulator.plan import Plan

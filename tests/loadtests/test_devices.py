@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from loadtests.devices import Tablet
+from loadtests.devices import Tablet, note_fault
 from loadtests.scene import StoreSpot
 from loadtests.verdict import TabletSaw
-from orchestrator.client import InboxMessage, InboxSnapshot, ProblemError
+from orchestrator.client import InboxMessage, InboxSnapshot, ProblemError, Unanswered
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -100,3 +100,15 @@ async def test_what_failed_inside_is_noted_at_the_tablet(
     assert saw.faults.count == faults
     assert [problem.code in sample for sample in saw.faults.samples] == [True] * faults
     await device.switch_off()
+
+
+def test_a_failure_that_a_repeat_mended_is_noted_all_the_same() -> None:
+    saw = TabletSaw()
+    for problem in (
+        Unanswered("internal-error", 500, "Something of ours failed."),
+        Unanswered("busy", 503, "Nothing was changed."),
+        Unanswered("unreachable", 0, "TimeoutError"),
+    ):
+        note_fault(saw, problem)
+    assert saw.faults.count == 1
+    assert "internal-error" in saw.faults.samples[0]

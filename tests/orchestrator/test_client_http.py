@@ -13,7 +13,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from orchestrator.api import access
-from orchestrator.client import DoorstepClient, ProblemError, Retries
+from orchestrator.client import DoorstepClient, ProblemError, Refusal, Retries, Unanswered
+from orchestrator.client.retries import RETRIED
 from orchestrator.models import Remedy
 from tests.fakes.push_world import serving
 
@@ -107,6 +108,76 @@ async def test_a_service_that_is_not_there_is_unreachable() -> None:
         with pytest.raises(ProblemError) as raised:
             await client.clock()
     assert (raised.value.code, raised.value.status) == ("unreachable", 0)
+
+
+class Clock:
+    """Real seconds, as a test lets them pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_whoever_insists_for_a_time_gives_up_when_the_next_attempt_would_come_too_late() -> None:
+    clock = Clock()
+    retries = Retries(attempts=None, pause_s_min=1.0, pause_s_max=2.0, give_up_s=10.0)
+    patience = retries.begin(random.Random(1), clock)
+    pauses = []
+    while (pause_s := patience.pause_s(503)) is not None:
+        pauses.append(pause_s)
+        clock.now_s += pause_s
+    assert 100.0 + 10.0 - 3.0 < clock.now_s <= 110.0
+    assert all(1.0 <= pause_s <= 3.0 for pause_s in pauses)
+
+
+def test_a_pause_is_never_shorter_than_the_service_asks_for() -> None:
+    patience = Retries(attempts=2).begin(random.Random(1), Clock())
+    pause_s = patience.pause_s(429, wait_s=30.0)
+    assert pause_s is not None
+    assert pause_s >= 30.0
+    assert patience.pause_s(429) is None, "the second attempt"
+
+
+def test_retries_without_any_bound_are_refused() -> None:
+    with pytest.raises(ValueError, match="Bound the retries"):
+        Retries(attempts=None)
+
+
+@pytest.mark.parametrize("status", sorted(RETRIED - {0}))
+async def test_an_answer_that_leaves_the_outcome_open_is_asked_for_again(
+    shop: World, status: int
+) -> None:
+    service, client = shop
+    service.say(status)
+    service.say(200, {"done": True})
+    assert (await client.reoffer("north", "o1-1", "late")).done
+    assert len({key for _, _, key, _ in service.asked}) == 1
+
+
+async def test_each_answer_after_which_a_call_is_sent_again_can_be_heard(shop: World) -> None:
+    service, client = shop
+    heard: list[str] = []
+    retries = Retries(attempts=3, pause_s_min=0.001, on_retry=lambda why: heard.append(why.code))
+    service.say(500, {"code": "internal-error", "status": 500})
+    service.say(503, BUSY)
+    service.say(503, BUSY)
+    async with DoorstepClient(client.base_url, "token", retries=retries) as patient:
+        with pytest.raises(Unanswered):
+            await patient.clock()
+    assert heard == ["internal-error", "busy"], "the third is the outcome"
+
+
+async def test_no_and_not_now_are_told_apart(shop: World) -> None:
+    service, client = shop
+    service.say(409, {"code": "wrong-state", "status": 409})
+    with pytest.raises(Refusal):
+        await client.clock()
+    for _ in range(4):
+        service.say(503, BUSY)
+    with pytest.raises(Unanswered):
+        await client.clock()
 
 
 async def test_ids_are_quoted_and_queries_leave_empty_members_out(shop: World) -> None:

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from simulator.audit import Evidence, audit, quantile
+from simulator.audit import audit, quantile
 from simulator.geometry import Point
 from simulator.plan import Goods, OrderPlan, Plan, StorePlan
 from simulator.report import make_report, show_report
 from simulator.world import Trace, World
+from tests.fakes.documents import Books
 
 MILK = Goods("milk", "Milk", 200, "2000000000015", 1_000, 1_000)
 PACK = Goods("pack", "Milk ×2", 380, "2000000000022", 2_000, 2_000, components=(("milk", 2),))
 CELL = {"on_hand": 7, "locked": 0, "damaged": 0}
 
 
-def a_day() -> tuple[World, Evidence]:
+def a_day() -> tuple[World, Books]:
     """Two customers: one paid online for a pack, one paid 449 in cash for a milk; 10 received."""
     world = World(
         Plan(
@@ -41,15 +42,15 @@ def a_day() -> tuple[World, Evidence]:
     world.take_cash("ob-1", 449, rider_id="r")
     world.hand_out("ob-1", 2_500.0)
     world.remit("r", 449)
-    return world, _evidence()
+    return world, _books()
 
 
 def _order(key: str, sku: str) -> OrderPlan:
     return OrderPlan(key, 0.0, "app", "c", "", "", ((sku, 1),), promise_s=1_200.0)
 
 
-def _evidence() -> Evidence:
-    return Evidence(
+def _books() -> Books:
+    return Books(
         orders={
             "oa": _document("oa", "pack", 380, [_payment("oa-p1", 629)]),
             "ob": {**_document("ob", "milk", 200, []), "cash_collected": 449},
@@ -86,88 +87,88 @@ def _payment(payment_id: str, amount: int) -> dict[str, Any]:
 
 
 def test_a_day_in_which_everything_agrees_is_explained() -> None:
-    world, evidence = a_day()
-    assert audit(world, evidence) == []
+    world, books = a_day()
+    assert audit(world, books.evidence()) == []
 
 
-def _lose_a_cent_at_the_door(world: World, evidence: Evidence) -> None:
-    evidence.orders["ob"]["cash_collected"] = 448  # type: ignore[index]
+def _lose_a_cent_at_the_door(world: World, books: Books) -> None:
+    books.orders["ob"]["cash_collected"] = 448
 
 
-def _lose_a_cent_in_the_ledger(world: World, evidence: Evidence) -> None:
-    evidence.accounts["cash_in_hand"] -= 1
+def _lose_a_cent_in_the_ledger(world: World, books: Books) -> None:
+    books.accounts["cash_in_hand"] -= 1
 
 
-def _leave_a_cent_in_suspense(world: World, evidence: Evidence) -> None:
-    evidence.accounts["suspense"] = 1
+def _leave_a_cent_in_suspense(world: World, books: Books) -> None:
+    books.accounts["suspense"] = 1
 
 
-def _lose_a_unit_on_the_shelf(world: World, evidence: Evidence) -> None:
-    evidence.stock["s"]["milk"]["on_hand"] = 8  # type: ignore[index]
+def _lose_a_unit_on_the_shelf(world: World, books: Books) -> None:
+    books.stock["s"]["milk"]["on_hand"] = 8
 
 
-def _lose_a_unit_in_the_documents(world: World, evidence: Evidence) -> None:
-    evidence.ledger_stock["s"]["milk"]["on_hand"] = 6  # type: ignore[index]
+def _lose_a_unit_in_the_documents(world: World, books: Books) -> None:
+    books.ledger_stock["s"]["milk"]["on_hand"] = 6
 
 
-def _keep_a_lock(world: World, evidence: Evidence) -> None:
-    evidence.stock["s"]["milk"]["locked"] = 1  # type: ignore[index]
+def _keep_a_lock(world: World, books: Books) -> None:
+    books.stock["s"]["milk"]["locked"] = 1
 
 
-def _forget_an_order(world: World, evidence: Evidence) -> None:
-    del evidence.orders["oa"]
+def _forget_an_order(world: World, books: Books) -> None:
+    del books.orders["oa"]
 
 
-def _leave_an_order_open(world: World, evidence: Evidence) -> None:
-    evidence.orders["ob"]["state"] = "cod_confirmed"  # type: ignore[index]
+def _leave_an_order_open(world: World, books: Books) -> None:
+    books.orders["ob"]["state"] = "cod_confirmed"
 
 
-def _capture_a_cent_more(world: World, evidence: Evidence) -> None:
-    assert evidence.statement is not None
-    evidence.statement[0]["amount"] = 630  # type: ignore[index]
+def _capture_a_cent_more(world: World, books: Books) -> None:
+    assert books.statement is not None
+    books.statement[0]["amount"] = 630
 
 
-def _charge_for_what_was_refunded(world: World, evidence: Evidence) -> None:
-    evidence.orders["oa"]["lines"][0]["refunded_amount"] = 1
+def _charge_for_what_was_refunded(world: World, books: Books) -> None:
+    books.orders["oa"]["lines"][0]["refunded_amount"] = 1
 
 
-def _owe_a_refund(world: World, evidence: Evidence) -> None:
+def _owe_a_refund(world: World, books: Books) -> None:
     refund = {"refund_id": "f", "state": "requested", "amount": 5}
-    evidence.orders["oa"]["refunds"].append(refund)
+    books.orders["oa"]["refunds"].append(refund)
 
 
-def _give_a_parcel_to_two_riders(world: World, evidence: Evidence) -> None:
+def _give_a_parcel_to_two_riders(world: World, books: Books) -> None:
     world.carry("oa-1", "another")
 
 
-def _miss_a_ticket(world: World, evidence: Evidence) -> None:
+def _miss_a_ticket(world: World, books: Books) -> None:
     world.tickets_seen["s"].discard("oa-1")
 
 
-def _leave_the_inbox_unread(world: World, evidence: Evidence) -> None:
-    evidence.unread["s"] = 2
+def _leave_the_inbox_unread(world: World, books: Books) -> None:
+    books.unread["s"] = 2
 
 
-def _keep_cash_in_the_pocket(world: World, evidence: Evidence) -> None:
-    evidence.riders["r"] = {"cash_held": 7}
+def _keep_cash_in_the_pocket(world: World, books: Books) -> None:
+    books.riders["r"] = {"cash_held": 7}
 
 
-def _book_a_delivery_that_never_was(world: World, evidence: Evidence) -> None:
+def _book_a_delivery_that_never_was(world: World, books: Books) -> None:
     world.traces["a"].delivered_at.clear()
 
 
-def _answer_one_key_with_two_orders(world: World, evidence: Evidence) -> None:
+def _answer_one_key_with_two_orders(world: World, books: Books) -> None:
     world.acknowledge(world.traces["a"], "oz", 1_001.0)
 
 
-def _find_a_difference(world: World, evidence: Evidence) -> None:
-    evidence.unexplained.append(
+def _find_a_difference(world: World, books: Books) -> None:
+    books.unexplained.append(
         {"check": "stock on hand is explained", "sku": "milk", "expected": 5, "found": -1}
     )
 
 
-def _unbalance_the_ledger(world: World, evidence: Evidence) -> None:
-    evidence.unbalanced["EUR"] = 1
+def _unbalance_the_ledger(world: World, books: Books) -> None:
+    books.unbalanced["EUR"] = 1
 
 
 def _refuse(world: World, code: str, **changes: Any) -> None:
@@ -177,32 +178,32 @@ def _refuse(world: World, code: str, **changes: Any) -> None:
     world.traces["c"] = Trace(order, refused=code)
 
 
-def _refuse_somebody_for_nothing(world: World, evidence: Evidence) -> None:
+def _refuse_somebody_for_nothing(world: World, books: Books) -> None:
     _refuse(world, "forbidden")
 
 
-def _tell_somebody_who_pays_online_that_cash_is_denied(world: World, evidence: Evidence) -> None:
+def _tell_somebody_who_pays_online_that_cash_is_denied(world: World, books: Books) -> None:
     _refuse(world, "cod-denied")
 
 
-def _challenge_somebody_who_never_ordered_before(world: World, evidence: Evidence) -> None:
+def _challenge_somebody_who_never_ordered_before(world: World, books: Books) -> None:
     _refuse(world, "challenge-required", customer_id="newcomer")
 
 
-def _sell_out_a_campaign_that_is_none(world: World, evidence: Evidence) -> None:
+def _sell_out_a_campaign_that_is_none(world: World, books: Books) -> None:
     _refuse(world, "campaign-sold-out")
 
 
-def _leave_a_placing_without_an_answer(world: World, evidence: Evidence) -> None:
+def _leave_a_placing_without_an_answer(world: World, books: Books) -> None:
     _refuse(world, "")
 
 
-def _cancel_every_order(world: World, evidence: Evidence) -> None:
-    for order in evidence.orders.values():
-        order["state"] = "cancelled"  # type: ignore[index]
+def _cancel_every_order(world: World, books: Books) -> None:
+    for order in books.orders.values():
+        order["state"] = "cancelled"
 
 
-def _refuse_everybody(world: World, evidence: Evidence) -> None:
+def _refuse_everybody(world: World, books: Books) -> None:
     for trace in world.traces.values():
         trace.order_id, trace.refused = "", "short-stock"
 
@@ -244,12 +245,12 @@ def _refuse_everybody(world: World, evidence: Evidence) -> None:
     ],
 )
 def test_what_was_planted_is_found(
-    plant: Callable[[World, Evidence], None], kind: str, subject: str
+    plant: Callable[[World, Books], None], kind: str, subject: str
 ) -> None:
-    world, evidence = a_day()
-    plant(world, evidence)
+    world, books = a_day()
+    plant(world, books)
     assert (kind, subject) in {
-        (finding.kind, finding.subject) for finding in audit(world, evidence)
+        (finding.kind, finding.subject) for finding in audit(world, books.evidence())
     }
 
 
@@ -263,7 +264,7 @@ def test_what_was_planted_is_found(
 def test_a_refusal_that_the_plan_leads_to_is_explained_and_told(
     code: str, changes: dict[str, Any]
 ) -> None:
-    report = _report(lambda world, _evidence: _refuse(world, code, **changes))
+    report = _report(lambda world, _books: _refuse(world, code, **changes))
     assert report.explained
     assert (report.planned, report.acknowledged, report.refused) == (3, 2, {code: 1})
     text = _printed(report)
@@ -272,31 +273,31 @@ def test_a_refusal_that_the_plan_leads_to_is_explained_and_told(
 
 
 def test_whoever_orders_again_and_again_may_be_challenged() -> None:
-    world, evidence = a_day()
+    world, books = a_day()
     _refuse(world, "challenge-required")
     orders = (*world.plan.orders, *(_order(key, "milk") for key in "def"))
-    assert [finding.kind for finding in audit(world, evidence)] == ["refusal-unexplained"]
+    assert [finding.kind for finding in audit(world, books.evidence())] == ["refusal-unexplained"]
     world.plan = replace(world.plan, orders=orders)
-    assert audit(world, evidence) == []
+    assert audit(world, books.evidence()) == []
 
 
 def test_a_day_of_customers_who_all_change_their_minds_needs_no_completed_order() -> None:
-    world, evidence = a_day()
-    _cancel_every_order(world, evidence)
+    world, books = a_day()
+    _cancel_every_order(world, books)
     for trace in world.traces.values():
         trace.plan = replace(trace.plan, cancels="early")
-    assert "nothing-completed" not in {finding.kind for finding in audit(world, evidence)}
+    assert "nothing-completed" not in {finding.kind for finding in audit(world, books.evidence())}
 
 
 def test_a_remittance_that_was_counted_short_is_explained_by_its_difference() -> None:
-    world, evidence = a_day()
+    world, books = a_day()
     world.remittances.clear()
     world.pockets["r"] = 449
     world.remit("r", 440)
-    evidence.accounts |= {"cash_in_hand": 440, "cash_difference:r": 9}
-    assert audit(world, evidence) == []
-    evidence.accounts["cash_difference:r"] = 8
-    assert [finding.kind for finding in audit(world, evidence)] == ["ledger-mismatch"]
+    books.accounts |= {"cash_in_hand": 440, "cash_difference:r": 9}
+    assert audit(world, books.evidence()) == []
+    books.accounts["cash_difference:r"] = 8
+    assert [finding.kind for finding in audit(world, books.evidence())] == ["ledger-mismatch"]
 
 
 def test_only_what_is_unwanted_stays_on_the_shelf() -> None:
@@ -311,14 +312,14 @@ def test_only_what_is_unwanted_stays_on_the_shelf() -> None:
 
 @pytest.mark.parametrize("why", ["missing", "substitute_refused", "unwanted"])
 def test_a_short_that_the_order_tells_otherwise_than_its_clerk_is_unexplained(why: str) -> None:
-    world, evidence = a_day()
-    line = evidence.orders["ob"]["lines"][0]
+    world, books = a_day()
+    line = books.orders["ob"]["lines"][0]
     world.told["ob-1"] = {"milk": (1, why)}
-    assert [finding.kind for finding in audit(world, evidence)] == ["short-mismatch"]
+    assert [finding.kind for finding in audit(world, books.evidence())] == ["short-mismatch"]
     line |= {"short_quantity": 1, "short_reason": "other"}
-    assert [finding.kind for finding in audit(world, evidence)] == ["short-mismatch"]
+    assert [finding.kind for finding in audit(world, books.evidence())] == ["short-mismatch"]
     line["short_reason"] = why
-    assert audit(world, evidence) == []
+    assert audit(world, books.evidence()) == []
 
 
 def test_shorts_breakage_and_returns_keep_the_shelf_exact() -> None:
@@ -337,12 +338,14 @@ def test_packing_that_the_service_refused_leaves_no_trace_on_the_shelf() -> None
     assert world.shelf("s", "milk") == 7
 
 
-def _report(plant: Callable[[World, Evidence], None] | None = None) -> Any:
-    world, evidence = a_day()
+def _report(plant: Callable[[World, Books], None] | None = None) -> Any:
+    world, books = a_day()
     if plant is not None:
-        plant(world, evidence)
-    findings = audit(world, evidence)
-    return make_report(world, evidence, findings, speed=60.0, service_s=3_600.0, real_s=60.0)
+        plant(world, books)
+    findings = audit(world, books.evidence())
+    return make_report(
+        world, books.evidence(), findings, speed=60.0, service_s=3_600.0, real_s=60.0
+    )
 
 
 def _printed(report: Any) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator.api import Refusal
-from simulator.audit import Evidence, audit
+from orchestrator.client import Refusal
+from simulator.audit import audit
 from simulator.city import CityOptions, generate
 from simulator.clock import ServiceClock
 from simulator.day import Day
@@ -17,6 +17,7 @@ from simulator.people.organiser import Organiser
 from simulator.plan import CampaignPlan, Goods, GroupPlan, OrderPlan, Plan, StorePlan
 from simulator.report import make_report
 from simulator.world import Trace, World
+from tests.fakes.documents import Books
 from tests.fakes.scripted_service import Asked, ScriptedService
 
 CUP = Goods("cup", "Cup", 1_000, "2000000000015", 300, 900)
@@ -94,7 +95,7 @@ async def test_a_customer_waits_for_the_campaign_and_orders_in_it() -> None:
 
 async def test_a_customer_joins_the_first_group_and_another_one_when_it_is_full() -> None:
     service = ScriptedService()
-    full = Refusal(409, "group-full")
+    full = Refusal("group-full", 409, "")
     service.when("POST", "/v1/orders", full, placed)
     groups = [{"items": [{"group_id": name}]} for name in ("g1", "g2")]
     service.when("GET", "/v1/campaigns/c9/groups", *groups)
@@ -110,7 +111,7 @@ async def test_a_customer_joins_the_first_group_and_another_one_when_it_is_full(
 
 async def test_a_campaign_that_the_service_refuses_is_a_wonder_and_its_customers_go() -> None:
     service = ScriptedService()
-    service.when("POST", "/v1/campaigns", Refusal(422, "wrong-terms"))
+    service.when("POST", "/v1/campaigns", Refusal("wrong-terms", 422, ""))
     day, customer = a_day(service)
     await Organiser(SALE, day).work()
     await customer.live()
@@ -139,16 +140,16 @@ async def test_a_campaign_that_the_service_refuses_is_a_wonder_and_its_customers
 def test_a_campaign_refuses_only_what_its_own_terms_refuse(
     code: str, campaign: CampaignPlan, explained: bool
 ) -> None:
-    world, evidence = lived()
+    world, books = lived()
     late = replace(an_order("z"), customer_id="c-late")
     plan = replace(world.plan, orders=(*world.plan.orders, late), campaigns=(campaign,))
     world.plan, world.traces["z"] = plan, Trace(late, refused=code)
-    found = {finding.subject for finding in audit(world, evidence)
+    found = {finding.subject for finding in audit(world, books.evidence())
              if finding.kind == "refusal-unexplained"}  # fmt: skip
     assert found == (set() if explained else {code})
 
 
-def lived() -> tuple[World, Evidence]:
+def lived() -> tuple[World, Books]:
     """Two of three units were sold to a group of two; one more customer paid too late."""
     store = StorePlan("s", "Shop", HERE, "z", (), {"cup": 9})
     orders = tuple(an_order(key) for key in "abx")
@@ -170,7 +171,7 @@ def lived() -> tuple[World, Evidence]:
         "state": "ended", "quota": [quota], "open_groups": 0, "formed_groups": 1,
         "failed_groups": 0, "units": {"available": 0, "held": 0, "sold": 2, "returned": 1},
     }  # fmt: skip
-    return world, Evidence(
+    return world, Books(
         orders={f"o{key}": document(key) for key in "abx"},
         stock={"s": {"cup": cell}},
         ledger_stock={"s": {"cup": dict(cell)}},
@@ -200,36 +201,36 @@ def document(key: str) -> dict[str, Any]:
 
 
 def test_a_campaign_whose_units_and_money_agree_is_explained_and_told() -> None:
-    world, evidence = lived()
-    assert audit(world, evidence) == []
-    report = make_report(world, evidence, [], speed=1.0, service_s=1.0, real_s=1.0)
+    world, books = lived()
+    assert audit(world, books.evidence()) == []
+    report = make_report(world, books.evidence(), [], speed=1.0, service_s=1.0, real_s=1.0)
     (told,) = report.campaigns
     assert (told["set aside"], told["sold"], told["given back"]) == (3, 2, 1)
     assert (told["captured"], told["refunded"], told["kept"]) == (2_100, 700, 1_400)
 
 
-def oversell(evidence: Evidence) -> None:
-    evidence.campaigns["sale"]["quota"][0]["sold"] = 3  # type: ignore[index]
+def oversell(books: Books) -> None:
+    books.campaigns["sale"]["quota"][0]["sold"] = 3
 
 
-def sell_to_nobody(evidence: Evidence) -> None:
-    evidence.campaigns["sale"]["units"]["sold"] = 9  # type: ignore[index]
+def sell_to_nobody(books: Books) -> None:
+    books.campaigns["sale"]["units"]["sold"] = 9
 
 
-def keep_a_unit(evidence: Evidence) -> None:
-    evidence.stock["s"]["cup"]["reserved"] = 1  # type: ignore[index]
+def keep_a_unit(books: Books) -> None:
+    books.stock["s"]["cup"]["reserved"] = 1
 
 
-def let_one_customer_buy_twice(evidence: Evidence) -> None:
-    evidence.orders["ob"]["customer_id"] = "c-a"  # type: ignore[index]
+def let_one_customer_buy_twice(books: Books) -> None:
+    books.orders["ob"]["customer_id"] = "c-a"
 
 
-def never_end(evidence: Evidence) -> None:
-    evidence.campaigns["sale"]["state"] = "running"  # type: ignore[index]
+def never_end(books: Books) -> None:
+    books.campaigns["sale"]["state"] = "running"
 
 
-def let_three_in(evidence: Evidence) -> None:
-    evidence.orders["ox"].update(document("b"), group_id="g1", customer_id="c-x")  # type: ignore[attr-defined]
+def let_three_in(books: Books) -> None:
+    books.orders["ox"].update(document("b"), group_id="g1", customer_id="c-x")
 
 
 @pytest.mark.parametrize(
@@ -243,9 +244,7 @@ def let_three_in(evidence: Evidence) -> None:
         (let_three_in, "group-too-large"),
     ],
 )
-def test_what_was_planted_in_a_campaign_is_found(
-    plant: Callable[[Evidence], None], kind: str
-) -> None:
-    world, evidence = lived()
-    plant(evidence)
-    assert kind in {finding.kind for finding in audit(world, evidence)}
+def test_what_was_planted_in_a_campaign_is_found(plant: Callable[[Books], None], kind: str) -> None:
+    world, books = lived()
+    plant(books)
+    assert kind in {finding.kind for finding in audit(world, books.evidence())}

@@ -1,10 +1,11 @@
 import asyncio
 import io
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
+from orchestrator.client import models
 from simulator.clock import ServiceClock, seconds
 from simulator.live import LiveSummary, Progress
 
@@ -22,9 +23,9 @@ class Real:
 async def test_service_time_runs_at_the_services_speed_from_its_last_reading() -> None:
     real = Real()
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> models.Clock:
         real.now += 0.2
-        return {"now": "2026-03-01T12:00:00Z", "speed": 120.0}
+        return models.Clock(datetime(2026, 3, 1, 12, tzinfo=UTC), 120.0)
 
     clock = ServiceClock(0.0, 1.0, real=real)
     await clock.sync(ask)

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from simulator.api import Refusal
+from orchestrator.client import Refusal, models
 from simulator.clock import ServiceClock
 from simulator.day import Day
 from simulator.evidence import collect, open_books, read_orders
@@ -10,6 +10,7 @@ from simulator.geometry import Point
 from simulator.plan import OrderPlan, Plan, RiderPlan, StorePlan
 from simulator.run import fresh_tag, unsettled
 from simulator.world import World
+from tests.fakes.documents import whole
 from tests.fakes.scripted_service import ScriptedService
 
 HERE = Point(0.0, 0.0)
@@ -25,8 +26,8 @@ def a_day(service: ScriptedService) -> Day:
     return day
 
 
-def an_order(state: str, **more: Any) -> dict[str, Any]:
-    return {"order_id": "o1", "state": state, "payments": [], "refunds": [], **more}
+def an_order(state: str, **more: Any) -> models.Order:
+    return whole(models.Order, {"order_id": "o1", "state": state, **more})
 
 
 def captured(payment_id: str) -> list[dict[str, Any]]:
@@ -57,7 +58,7 @@ def test_an_order_that_cannot_be_read_is_waited_for() -> None:
 
 async def test_settled_orders_are_not_read_again_and_lost_ones_stay_away() -> None:
     service = ScriptedService()
-    service.when("GET", "/v1/orders/o1", Refusal(404, "unknown-order"))
+    service.when("GET", "/v1/orders/o1", Refusal("unknown-order", 404, ""))
     day = a_day(service)
     assert await read_orders(day) == {}
     settled = {"o1": an_order("completed")}
@@ -70,12 +71,12 @@ async def test_evidence_holds_only_what_the_day_itself_moved() -> None:
     row = {"account": "cash_in_hand", "currency": "EUR", "debit": 100, "credit": 0}
     rows = [row, {**row, "account": "revenue:s", "debit": 0, "credit": 100}]
     service.when("GET", "/v1/ledger/accounts", {"items": rows})
-    service.when("GET", "/v1/orders/o1", an_order("completed"))
+    service.when("GET", "/v1/orders/o1", {"order_id": "o1", "state": "completed"})
     service.when("GET", "/v1/stores/s/stock", {"items": [{"sku": "milk", "on_hand": 1}]})
     service.when("GET", "/v1/ledger/stock", {"items": []})
     service.when("GET", "/v1/ledger/reconciliation", {"differences": []})
     service.when("GET", "/v1/stores/s/inbox", {"head": 9, "messages": []})
-    service.when("GET", "/v1/riders/r", Refusal(404, "unknown-rider"))
+    service.when("GET", "/v1/riders/r", Refusal("unknown-rider", 404, ""))
     day = a_day(service)
     books = await open_books(day)
     later = [{**rows[0], "debit": 130}, {**rows[1], "credit": 129}]
@@ -86,7 +87,7 @@ async def test_evidence_holds_only_what_the_day_itself_moved() -> None:
     assert evidence.unread == {"s": 2}
     assert evidence.riders == {}
     assert evidence.statement is None
-    assert evidence.stock["s"]["milk"]["on_hand"] == 1
+    assert evidence.stock["s"]["milk"].on_hand == 1
 
 
 def test_tags_are_short_and_fit_into_ids() -> None:

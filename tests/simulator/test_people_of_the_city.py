@@ -1,13 +1,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from simulator.api import Api, NoAnswer, Refusal, Trouble
+from orchestrator.client import Refusal, Unanswered
 from simulator.clock import ServiceClock
-from simulator.day import Day
+from simulator.day import PATIENT, Day
 from simulator.geometry import Point
 from simulator.people.clerk import Clerk
 from simulator.people.customer import Customer
@@ -62,22 +63,35 @@ async def stop(*tasks: asyncio.Task[Any]) -> None:
 
 async def test_a_request_without_an_answer_is_repeated_with_the_same_key() -> None:
     service = ScriptedService()
-    service.when("POST", "/x", Trouble("gone"), Trouble("busy"), {"ok": 1})
-    heard: list[str] = []
-    assert await Api(service, lambda: "t", heard.append).post("/x", {}, key="same") == {"ok": 1}
+    busy = Unanswered("busy", 503, "")
+    service.when("POST", "/v1/orders", TimeoutError("gone"), busy, {"order_id": "o1"})
+    day = a_day(service)
+    placed = await day.client("channel", "app").place_order({}, key="same")
+    assert placed.order_id == "o1"
     assert [asked.key for asked in service.asked] == ["same"] * 3
-    assert len(heard) == 2
+    assert day.world.counts["requests repeated"] == 2
 
 
 async def test_a_refusal_is_not_repeated_and_silence_ends_the_patience() -> None:
     service = ScriptedService()
-    service.when("POST", "/no", Refusal(409, "wrong-state"))
-    service.when("POST", "/silent", Trouble("gone"))
+    service.when("POST", "*/cancel", Refusal("wrong-state", 409, ""))
+    service.when("GET", "/v1/orders/o1", TimeoutError("gone"))
+    day = a_day(service)
     with pytest.raises(Refusal):
-        await Api(service, lambda: "t").post("/no", key="k")
-    with pytest.raises(NoAnswer):
-        await Api(service, lambda: "t", patience_real_s=0.0).post("/silent", key="k")
+        await day.client("channel", "app").cancel("o1", "changed my mind")
+    with pytest.raises(Unanswered):
+        await service.client("t", replace(PATIENT, give_up_s=0.0)).order("o1")
     assert len(service.asked) == 2
+
+
+async def test_what_is_not_worth_a_second_attempt_is_sent_once() -> None:
+    service = ScriptedService()
+    service.when("PUT", "*/position", Unanswered("busy", 503, ""))
+    day = a_day(service)
+    with pytest.raises(Unanswered):
+        await day.hasty("rider", "r").move("r", 4.8, -75.7)
+    assert len(service.asked) == 1
+    assert day.world.counts["requests repeated"] == 0
 
 
 # --- Customers
@@ -113,7 +127,9 @@ async def test_a_customer_pays_at_the_page_as_soon_as_it_is_there() -> None:
     service.when("POST", "/v1/orders", _placed)
     opened = {"payment_id": "o1-p1", "pay_url": "/sandbox/pay/o1-p1", "amount": 800}
     service.when("POST", "/v1/orders/o1/payments", opened)
-    service.when("POST", "/sandbox/pay/*", Refusal(404, "unknown-payment"), {"status": "captured"})
+    service.when(
+        "POST", "/sandbox/pay/*", Refusal("unknown-payment", 404, ""), {"status": "captured"}
+    )
     day = a_day(service)
     await Customer(day.plan.orders[0], day).live()
     assert day.world.traces["k"].paid == {"o1-p1": 800}
@@ -121,8 +137,8 @@ async def test_a_customer_pays_at_the_page_as_soon_as_it_is_there() -> None:
 
 async def test_a_customer_who_may_not_pay_cash_pays_online() -> None:
     service = ScriptedService()
-    service.when("POST", "/v1/orders", Refusal(403, "cod-denied"), _placed)
-    service.when("POST", "/v1/orders/o1/payments", Refusal(409, "wrong-state"))
+    service.when("POST", "/v1/orders", Refusal("cod-denied", 403, ""), _placed)
+    service.when("POST", "/v1/orders/o1/payments", Refusal("wrong-state", 409, ""))
     day = a_day(service, an_order(payment="cod"))
     await Customer(day.plan.orders[0], day).live()
     assert [asked.key for asked in service.asked[:2]] == ["k", "k-online"]
@@ -132,7 +148,7 @@ async def test_a_customer_who_may_not_pay_cash_pays_online() -> None:
 
 async def test_a_refused_customer_goes_away_and_the_reason_is_kept() -> None:
     service = ScriptedService()
-    service.when("POST", "/v1/orders", Refusal(409, "short-stock"))
+    service.when("POST", "/v1/orders", Refusal("short-stock", 409, ""))
     day = a_day(service)
     await Customer(day.plan.orders[0], day).live()
     assert day.world.traces["k"].refused == "short-stock"
@@ -223,14 +239,14 @@ async def test_what_the_customer_lets_go_of_is_told_to_the_service_with_its_reas
     await until(lambda: "ready" in service.steps())
     await stop(working)
     reasons = [a.body.get("reason") for a in service.asked if a.method == "PUT"]
-    assert sorted(map(str, reasons)) == sorted(["None", why])
+    assert sorted(reasons) == sorted(["missing", why]), "of a whole line it says nothing"
     assert list(day.world.packed["o1-1"].told.values()) == [(1, why)]
     assert day.world.shelf("s", "milk") + day.world.shelf("s", "tea") == left
 
 
 async def test_packing_is_undone_when_the_ticket_was_taken_away_meanwhile() -> None:
     service = serving()
-    service.when("POST", "*/ready", Refusal(409, "wrong-state"))
+    service.when("POST", "*/ready", Refusal("wrong-state", 409, ""))
     day = a_day(service, clerk=ClerkPlan(shorts=1.0))
     working = asyncio.create_task(Clerk(day.plan.stores[0], day).work())
     service.push(TABLET, "ticket.opened", {"ticket": a_ticket()})
@@ -342,7 +358,8 @@ class Dispatching(ScriptedService):
         kinds = {"returning": ["return"], "picked_up": ["drop_off"], "at_customer": ["drop_off"]}
         stops = [{"kind": kind, "parcel_id": "o1-1"} for kind in
                  kinds.get(self.state, ["pick_up", "drop_off"])]  # fmt: skip
-        return {"parcels": [{"parcel": parcel, "state": self.state}], "stops": stops}
+        run = {"parcel": parcel, "state": self.state, "cash_due": self.cash_due}
+        return {"parcels": [run], "stops": stops}
 
     def _moves_to(self, state: str) -> Callable[[Asked], Any]:
         def move(_asked: Asked) -> Any:
@@ -382,7 +399,7 @@ async def test_a_rider_delivers_gives_change_and_hands_the_cash_in() -> None:
 
 async def test_a_rider_waits_at_the_counter_until_the_parcel_is_packed() -> None:
     service = Dispatching()
-    service.when("POST", "*/pick-up", Refusal(409, "not-ready"), service._moves_to("picked_up"))
+    service.when("POST", "*/pick-up", Refusal("not-ready", 409, ""), service._moves_to("picked_up"))
     day, working = riding(service, an_order())
     service.offer(day)
     await until(lambda: day.world.first_delivered_at)
@@ -479,7 +496,7 @@ async def test_cash_due_that_changed_at_the_last_moment_is_looked_up_anew() -> N
     service = serving()
     path = "/v1/stores/s/tickets/o1-1"
     service.when("GET", path, {"cash_due": 800, "lines": []}, {"cash_due": 600, "lines": []})
-    service.when("POST", f"{path}/collect", Refusal(409, "wrong-cash"), {})
+    service.when("POST", f"{path}/collect", Refusal("wrong-cash", 409, ""), {})
     day = a_day(service)
     day.world.acknowledge(day.world.traces["k"], "o1", 1.0)
     day.world.pack("s", "o1-1", [("milk", 1, 1)])
