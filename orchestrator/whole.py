@@ -24,6 +24,11 @@ from orchestrator.corked import Corked
 
 __all__ = ["Answer", "Headers", "Http", "WholeRoutes", "head_of"]
 
+HEAD_BYTES_MAX = 65_536
+"""Of a request's line and headers; who sends more is told so and cut off, before anybody knows who
+they are."""
+_TOO_LARGE = b"The request's line and headers may have at most %d bytes." % HEAD_BYTES_MAX
+
 Scope = MutableMapping[str, Any]
 Headers = dict[bytes, bytes]
 """Header names in lower case; of a repeated header the last value counts."""
@@ -76,6 +81,8 @@ class Http(HttpToolsProtocol):
         self._taken: tuple[Any, Scope, Headers] | None = None
         """The route of a request that is taken whole, until it is all there; and its body."""
         self._body = b""
+        self._head_bytes: int | None = None
+        """Of a head that is not all there; None: none is on its way."""
         self._idle_since: float | None = None
         """Since when (of the loop's time) the client has all it asked for; None: it does not."""
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -99,15 +106,21 @@ class Http(HttpToolsProtocol):
         super().data_received(data)
         if self._taken is not None:
             self._leave_to_uvicorn()  # the rest is still on its way
+        elif self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._cut_off()
 
     def on_message_begin(self) -> None:
         """A request comes. What ASGI wants of it is put together when that is known to be asked."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """A request's head is there."""
+        self._head_bytes = None
         if self._routes is not None:
             path, _, query = self.url.partition(b"?")
             route = self._routes.whole_route(self.parser.get_method(), path)
@@ -124,7 +137,7 @@ class Http(HttpToolsProtocol):
         if self._taken is None:
             super().on_body(body)
         else:
-            self._body = body
+            self._body += body
 
     def on_message_complete(self) -> None:
         """All of it is there."""
@@ -142,6 +155,21 @@ class Http(HttpToolsProtocol):
         task = self.loop.create_task(self._answer_later(pending, answer))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def _cut_off(self) -> None:
+        """As uvicorn answers what is no HTTP."""
+        self._head_bytes = None
+        if not self.transport.is_closing():
+            parts = [STATUS_LINE[431]]
+            for name, value in self.server_state.default_headers:
+                parts += (name, b": ", value, b"\r\n")
+            parts += (
+                b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+                b"connection: close\r\n\r\n" % len(_TOO_LARGE),
+                _TOO_LARGE,
+            )
+            self.transport.write(b"".join(parts))
+            self.transport.close()
 
     def _is_usual(self, headers: Headers) -> bool:
         cycle, parser = self.cycle, self.parser

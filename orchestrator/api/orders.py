@@ -95,9 +95,10 @@ class PlaceBody(Struct, frozen=True, gc=False):
 
     ``expected_total``, when given, must equal the total (minor units), else nothing is placed.
     ``partial_ok``: what is not in stock may be left out. ``store_id`` with delivery: only there.
-    ``campaign_id``: at that campaign's price, its SKU alone, paid online; of a group-buy
-    ``group_id`` joins a group, without one a new group is opened. ``queue_token``: of the waiting
-    room, where the SKU or campaign has one. ``clearance``: of a challenge that was passed.
+    ``campaign_id``: at that campaign's price, its SKU alone, all its units or none, paid online; of
+    a group-buy ``group_id`` joins a group, without one a new group is opened. ``queue_token``: of
+    the waiting room, where the SKU or campaign has one. ``clearance``: of a challenge that was
+    passed.
     """
 
     customer: CustomerBody

@@ -5,7 +5,7 @@ import gc
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -113,6 +113,27 @@ async def test_garbage_behind_a_request_ends_the_connection_as_ever() -> None:
     assert b"Invalid HTTP request" in await both_say(
         world, request(world, "k-1") + b"GARBAGE\r\n\r\n"
     )
+
+
+async def test_who_sends_headers_without_end_is_cut_off_and_nobody_else() -> None:
+    world = ApiWorld()
+    async with served(world.app, Http) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\n")
+        with suppress(ConnectionError):
+            async with asyncio.timeout(20):
+                for number in range(10_000):
+                    writer.write(b"x-%d: %b\r\n" % (number, b"a" * 1_000))
+                    await writer.drain()
+        assert number < 9_999, "60 MB were read before"
+        writer.close()
+        large = b"x-large: %b\r\n" % (b"a" * 50_000)
+        answer = await said(
+            port, b"GET /healthz HTTP/1.1\r\nconnection: close\r\n" + large, b"\r\n"
+        )
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        more = b"GET /healthz HTTP/1.1\r\n" + large
+        assert (await said(port, more, large)).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_a_body_that_is_too_large_is_refused_whole_and_in_pieces() -> None:
