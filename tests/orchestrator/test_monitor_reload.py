@@ -10,7 +10,7 @@ from actors.engine.codec import encode
 from domain import order
 from domain.catalogue.model import StoreProfile
 from domain.geo import Position
-from domain.order.state import OrderState, evolve
+from domain.order.state import OrderState, Part, evolve
 from orchestrator.monitor.flow import Flow
 from orchestrator.monitor.orders import CANCELLING_S, READY_S
 
@@ -181,7 +181,8 @@ def test_a_state_stored_before_ages_were_kept_is_read_and_its_age_is_guessed() -
     raw = msgspec.msgpack.decode(encode(stored([placed(), paid(T + 50), moved("ready", T + 90)])))
     parts = next(each for each in raw if isinstance(each, list) and len(each) == 2)
     kept = raw[: OrderState.__struct_fields__.index("since")]
-    old = [*(each if each is not parts else [one[:-1] for one in parts] for each in kept)]
+    until = Part.__struct_fields__.index("since")
+    old = [*(each if each is not parts else [one[:until] for one in parts] for each in kept)]
     state = msgspec.msgpack.decode(encode(old), type=OrderState)
     assert (state.since, state.parts[0].since) == (0.0, 0.0)
     oldest = loaded(T + 100, state).flow.orders
