@@ -82,7 +82,7 @@ class OrderBook:
 
     # From a snapshot
 
-    def load(self, order_id: str, state: OrderState) -> None:
+    def load(self, order_id: str, state: OrderState, now: float) -> None:
         """An order as it stands; of finished ones only what is wrong with their money. Call
         :meth:`loaded` after the last one."""
         self._load_money(order_id, state)
