@@ -1,4 +1,4 @@
-"""One campaign as an actor kind; the rules are in ``domain.campaign.rules``.
+"""One campaign as an actor kind; the rules are in ``domain.campaign``.
 
 Entity id = campaign id. Its groups live inside it, so that a claim of units and seat is one step.
 It never asks: it owes its stores the setting aside and giving back of the quota, its orders the
@@ -27,15 +27,17 @@ from domain.campaign.events import (
     After,
     Claimed,
     ClaimKept,
-    Ended,
     GroupFailed,
     GroupFormed,
     QuotaRefused,
     Reassigned,
     Unclaimed,
 )
+from domain.campaign.places import store_of
 from domain.campaign.state import CampaignEvent, CampaignState, Seat, evolve
-from domain.campaign.views import CampaignView, GroupList, QuotaView, Seating
+from domain.campaign.terms import check_terms
+from domain.campaign.view import ended_view, groups, seating, view
+from domain.campaign.views import CampaignView, GroupList, Seating
 from domain.catalogue.model import Component
 from domain.errors import Refused, Unavailable
 from domain.inventory.commands import GiveBack, SetAside, StockItem
@@ -68,7 +70,7 @@ def decide(
             return _claim(state, command, context)
         case Confirm(claim_id):
             events, returned = rules.confirm(state, command, now)
-            reply = rules.seating(state, claim_id, events)
+            reply = seating(state, claim_id, events)
             sends = _give_back(state, f"confirm {claim_id}", returned, context)
             return Decision(events, reply, [*sends, *_tell_group(state, events, context)])
         case Unclaim():
@@ -86,9 +88,9 @@ def decide(
         case End(by, why):
             return _end(state, by, why, context)
         case Get():
-            return Decision(reply=rules.view(state, context.entity_id, now))
+            return Decision(reply=view(state, context.entity_id, now))
         case ListGroups(near_completion, limit):
-            found = rules.groups(state, near_completion, limit, now)
+            found = groups(state, near_completion, limit, now)
             return Decision(reply=GroupList(context.entity_id, found))
         case Wake():
             return _wake(state, context)
@@ -102,7 +104,7 @@ def _open(state: CampaignState | None, command: Open, context: Context) -> Decis
     if state is not None:
         raise Refused("campaign-exists", f"Campaign {context.entity_id} exists; read it.")
     terms, views = command.terms, context.views
-    rules.check_terms(terms, context.now)
+    check_terms(terms, context.now)
     sku = views.skus.get(terms.sku)
     if sku is None:
         raise Refused("unknown-sku", f"Nothing is sold as {terms.sku}.", skus=[terms.sku])
@@ -130,7 +132,7 @@ def _open(state: CampaignState | None, command: Open, context: Context) -> Decis
         )
         for share in terms.quota
     ]
-    return Decision([opened], rules.view(new, campaign_id, context.now), sends)
+    return Decision([opened], view(new, campaign_id, context.now), sends)
 
 
 def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
@@ -174,31 +176,11 @@ def _unclaim(state: CampaignState, command: Unclaim, context: Context, reply: ob
 
 
 def _end(state: CampaignState, by: str, why: str, context: Context) -> Decision:
-    events = rules.end(state, by, why, context.now)
-    sends: list[Send] = []
-    for event in events:
-        if isinstance(event, Ended):
-            sends = _give_back(state, "end", event.returned, context)
-    seen = rules.view(state, context.entity_id, context.now)
-    if events and isinstance(events[0], Ended):
-        seen = _as_ended(seen, events[0])
-    return Decision(events, seen, sends)
-
-
-def _as_ended(seen: CampaignView, event: Ended) -> CampaignView:
-    """The view as it is after its end."""
-    back = {share.store_id: share.units for share in event.returned}
-    return CampaignView(
-        seen.campaign_id, seen.terms, "ended", seen.list_price, 0, event.after.tally,
-        tuple(
-            QuotaView(
-                one.store_id, one.asked, one.set_aside, one.available - back.get(one.store_id, 0),
-                one.held, one.sold, one.returned + back.get(one.store_id, 0), one.problem,
-            )
-            for one in seen.quota
-        ),
-        seen.open_groups, seen.formed_groups, seen.failed_groups,
-    )  # fmt: skip
+    ended = rules.end(state, by, why, context.now)
+    if ended is None:
+        return Decision(reply=view(state, context.entity_id, context.now))
+    sends = _give_back(state, "end", ended.returned, context)
+    return Decision([ended], ended_view(state, ended, context.entity_id), sends)
 
 
 # What is owed -----------------------------------------------------------------------------------
@@ -225,7 +207,7 @@ def _tell_group(
                 outcome = "failed"
                 if isinstance(event, GroupFormed):
                     outcome, price, reason = "formed", event.price, ""
-                    store_id = rules.store_of(state, event, claim_id)
+                    store_id = store_of(state, event, claim_id)
             told = RecordGroup(
                 context.entity_id, claim_id, event.group_id, outcome, price, reason, context.now,
                 store_id,
@@ -299,9 +281,9 @@ def _claim_answered(
 def _wake(state: CampaignState, context: Context) -> Decision:
     """One thing at a time; the next wake-up comes at once if more is due."""
     now = context.now
-    if not state.ended and now >= state.terms.ends_at:
-        decided = _end(state, "time", "", context)
-        return Decision(decided.events, sends=decided.sends)
+    ended = rules.end(state, "time", "", now) if now >= state.terms.ends_at else None
+    if ended is not None:
+        return Decision([ended], sends=_give_back(state, "end", ended.returned, context))
     group_id = rules.due_group(state, now)
     if group_id is not None:
         events, returned = rules.close_group(state, group_id, now)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from domain.campaign.brief import Brief, brief_of, followed, orders_of
 from domain.campaign.events import Opened
-from domain.campaign.order_ids import expecting
+from domain.campaign.order_filter import expecting
 from domain.catalogue.events import ChannelPut, SkuPut, StorePut
 from domain.catalogue.hours import opening
 from domain.catalogue.model import ChannelPolicy, Sku, StoreProfile, Zone

@@ -1,6 +1,7 @@
 """The only wiring: which adapters serve which ports, for each process of the service.
 
-Four kinds of process are built here, all from one :class:`Settings`, resolved (:func:`resolve`):
+Four kinds of process are built here, all from one :class:`Settings`, resolved
+(:func:`orchestrator.data_folder.resolve`):
 
 - a node (Ray actor): :func:`build_node`
 - a gateway (HTTP and sockets): :func:`build_service`
@@ -12,20 +13,12 @@ server) is imported by the functions that do.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import hmac
-import json
 import os
 import secrets
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
-
-import redis.asyncio as redis
-from pydantic import SecretStr
 
 from actors import (
     campaign,
@@ -40,11 +33,10 @@ from actors import (
     store,
     waiting,
 )
-from actors.engine.clock import ClockSettings, ServiceClock
+from actors.engine.clock import ServiceClock
 from actors.engine.codec import Registry
 from actors.engine.feed import JournalFeed, keep_views, prime_views
 from actors.engine.node import Node
-from actors.engine.placement import Plan
 from actors.engine.ports import Effect, JournalUnavailable
 from actors.engine.ray_runtime import connect_ray, ray_connector, ray_health
 from actors.engine.remote_runtime import RemoteRuntime
@@ -54,6 +46,7 @@ from adapters.payments.port import provider_effect
 from adapters.payments.sandbox_client import SandboxProvider
 from adapters.redis.journal import RedisJournal
 from adapters.redis.server import EmbeddedRedis, find_redis_server
+from adapters.redis.service_facts import agree_on_shards, durability_of, kept_clock
 from adapters.survivors import survivors
 from adapters.tied import tied
 from adapters.travel import StraightLine
@@ -66,7 +59,9 @@ from domain.payment import (
     QueryPayment,
     RefundPayment,
 )
+from orchestrator.data_folder import DataFolder
 from orchestrator.pace import Pace
+from orchestrator.placement import plan_of
 from orchestrator.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,9 +71,9 @@ if TYPE_CHECKING:
     from orchestrator.ports import RateLimits, Service
 
 __all__ = [
-    "KINDS", "DataFolder", "Parts", "build_node", "build_service", "check_ledger", "configuration",
-    "environment", "find_redis_server", "make_registry", "open_clock", "open_parts", "plan_of",
-    "project", "redis_facts", "resolve", "sandbox_key", "survivors", "tied",
+    "KINDS", "Parts", "build_node", "build_service", "durability_of", "find_redis_server",
+    "make_registry", "make_views", "open_clock", "open_ledger", "open_parts", "project",
+    "sandbox_key", "survivors", "tied",
 ]  # fmt: skip
 
 KINDS = (
@@ -94,10 +89,6 @@ KINDS = (
     store.KIND,
     waiting.KIND,
 )
-SECRETS = ("jwt", "webhook", "pickup", "queue", "redis")
-SELLING = ("order", "inventory", "customer", "catalogue", "campaign")
-"""Kinds that a placing touches: together on a node, its messages never leave the process."""
-SERVING = ("store", "rider", "dispatch", "device", "queue", "risk")
 
 
 def make_registry() -> Registry:
@@ -109,174 +100,18 @@ def make_registry() -> Registry:
     )
 
 
-def plan_of(settings: Settings) -> Plan:
-    """Shards per kind, and the nodes that host them: selling on all nodes but the last, which
-    serves stores and riders. One node hosts everything. Campaigns' own shards are kept from the
-    nodes of the stock, where there is another: a burst on one does not slow down all the rest."""
-    shards = {
-        "campaign": settings.campaign_shards,
-        "catalogue": 1,
-        "customer": settings.order_shards,
-        "order": settings.order_shards,
-        "inventory": settings.inventory_shards,
-        "store": settings.store_shards,
-        "rider": settings.rider_shards,
-        "dispatch": settings.rider_shards,
-        "device": 1,
-        "queue": 1,
-        "risk": 1,
-    }
-    groups = [SELLING] * (settings.actors - 1) + [SERVING]
-    return Plan.spread(
-        shards,
-        groups if settings.actors > 1 else [SELLING + SERVING],
-        own={"campaign": settings.campaign_own_shards},
-        apart_from={"inventory"},
+async def open_clock(settings: Settings) -> ServiceClock:
+    """The one clock of all processes. Needs ``redis_url``."""
+    return await kept_clock(
+        settings.redis_url, speed=settings.clock_speed, start=settings.clock_start
     )
 
 
-# ------------------------------------------------------------------ configuration
+def open_ledger(settings: Settings) -> "AsyncEngine":
+    """The ledger's database, which is connected to when it is used. Needs resolved settings."""
+    from adapters.ledger.engine import open_engine
 
-
-class DataFolder:
-    """The folder of everything embedded; one service at a time may hold it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
-        self._lock: Any = None
-
-    def lock(self) -> None:
-        """Raises ``Refused``: ``data-in-use`` when another service runs on this folder,
-        ``data-unusable`` when nothing can be written there."""
-        self._make()
-        with self._usable():
-            (self.path / "logs").mkdir(exist_ok=True)
-            self._lock = (self.path / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused(
-                "data-in-use",
-                f"Another Doorstep runs on {self.path}. Stop it, or set DOORSTEP_DATA to another "
-                "folder.",
-            ) from None
-
-    def unlock(self) -> None:
-        """Let another service have the folder, once no child holds the lock any more."""
-        if self._lock is not None:
-            self._lock.close()
-
-    @property
-    def held(self) -> tuple[int, ...]:
-        """The lock's descriptor, for children that write here: while one lives, the folder stays
-        locked, though the supervisor be gone."""
-        return () if self._lock is None else (self._lock.fileno(),)
-
-    def _make(self) -> None:
-        """Orders, addresses and money lie here: the owner's alone."""
-        with self._usable():
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.path.stat().st_mode & 0o077:
-                self.path.chmod(0o700)
-
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise Refused(
-                "data-unusable",
-                f"The data folder {self.path} cannot be used: {error.strerror}. Set DOORSTEP_DATA "
-                "(or --data) to a folder of yours.",
-            ) from error
-
-    @property
-    def has_secrets(self) -> bool:
-        """Whether a service was ever started on this folder. Makes nothing."""
-        with self._usable():
-            return (self.path / "secrets.json").exists()
-
-    def secrets(self) -> dict[str, str]:
-        """Secrets made at the first start, readable by the owner alone. Raises ``Refused`` with
-        ``data-unusable``."""
-        file = self.path / "secrets.json"
-        with self._usable():
-            kept = dict(json.loads(file.read_text())) if file.exists() else {}
-        missing = [name for name in SECRETS if name not in kept]
-        if missing:
-            self._make()
-            kept |= {name: secrets.token_urlsafe(32) for name in missing}
-            # Whole or not at all: a half-written file would be a lost secret.
-            new = file.with_suffix(".new")
-            with self._usable():
-                made = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-                with os.fdopen(made, "w") as out:
-                    json.dump(kept, out)
-                new.replace(file)
-        return kept
-
-
-def resolve(settings: Settings) -> Settings:
-    """Settings with secrets and the ledger's URL filled in from the data folder."""
-    folder = DataFolder(settings.data)
-    kept = folder.secrets()
-    filled: dict[str, Any] = {"data": folder.path}
-    if not settings.jwt_secret.get_secret_value():
-        filled["jwt_secret"] = SecretStr(kept["jwt"])
-    if not settings.webhook_secret.get_secret_value():
-        filled["webhook_secret"] = SecretStr(kept["webhook"])
-    if not settings.pickup_secret.get_secret_value():
-        filled["pickup_secret"] = SecretStr(kept["pickup"])
-    if not settings.queue_secret.get_secret_value():
-        filled["queue_secret"] = SecretStr(kept["queue"])
-    if not settings.database_url:
-        filled["database_url"] = f"sqlite+aiosqlite:///{folder.path / 'ledger.db'}"
-    return settings.model_copy(update=filled)
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The same settings as variables, for a child process."""
-    variables = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        if value is not None:
-            variables[f"DOORSTEP_{name.upper()}"] = str(value)
-    return variables
-
-
-def configuration(settings: Settings) -> dict[str, Any]:
-    """The same settings as plain data, for a Ray actor."""
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name in type(settings).model_fields
-        if (value := getattr(settings, name)) is not None
-    }
-
-
-async def open_clock(settings: Settings, url: str) -> ServiceClock:
-    """The one clock of all processes. Kept beside the journal, so that service time never runs
-    backwards over a restart, whatever speed it is given now."""
-    client: Any = redis.Redis.from_url(url)
-    try:
-        kept = await client.hgetall("doorstep:clock")
-        real = time.time()
-        if kept:
-            old = ServiceClock(
-                ClockSettings(float(kept[b"speed"]), float(kept[b"real"]), float(kept[b"service"]))
-            )
-            if old.speed == settings.clock_speed:
-                return old
-            origin = old.now()
-        else:
-            origin = real if settings.clock_start is None else settings.clock_start
-        made = ClockSettings(settings.clock_speed, real, origin)
-        fields = {"speed": made.speed, "real": made.real_origin, "service": made.service_origin}
-        await client.hset("doorstep:clock", mapping={key: repr(v) for key, v in fields.items()})
-        return ServiceClock(made)
-    finally:
-        await client.aclose()
+    return open_engine(settings.database_url)
 
 
 # ------------------------------------------------------------------ a node
@@ -293,7 +128,7 @@ async def build_node(
         settings.model_copy(update={"log_json": True}),
         (settings.data / "logs" / f"{name}.log").open("a", buffering=1),
     )
-    clock = await open_clock(settings, settings.redis_url)
+    clock = await open_clock(settings)
     return Node(
         name,
         plan_of(settings),
@@ -361,13 +196,12 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Any
     """A gateway's service and how to close it. Needs resolved settings with ``redis_url`` and
     ``ray_address``."""
     from adapters.ledger.books import SqlBooks
-    from adapters.ledger.engine import open_engine
     from orchestrator.nodes import NodeWatch
     from orchestrator.ports import Service
 
     connect_ray(settings.ray_address, settings.ray_namespace)
     registry, plan, journal = make_registry(), plan_of(settings), _journal(settings)
-    clock = await open_clock(settings, settings.redis_url)
+    clock = await open_clock(settings)
     runtime = RemoteRuntime(
         plan,
         registry,
@@ -384,7 +218,7 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Any
     )
     watch = NodeWatch(plan.hosts, ray_health(settings.ray_namespace))
     watching = asyncio.get_running_loop().create_task(watch.run())
-    engine = open_engine(settings.database_url)
+    engine = open_ledger(settings)
     sandbox = _sandbox(settings, clock) if settings.sandbox else None
     if sandbox is not None:
         await sandbox.start()
@@ -463,12 +297,11 @@ def _sandbox(settings: Settings, clock: ServiceClock) -> "Sandbox":
 async def project(settings: Settings) -> None:
     """Project the feed into SQL for ever; SQL or Redis away is waited out. Needs resolved settings
     with ``redis_url``."""
-    from adapters.ledger.engine import open_engine
     from adapters.ledger.projector import Projector
 
-    journal, engine = _journal(settings), open_engine(settings.database_url)
+    journal, engine = _journal(settings), open_ledger(settings)
     feed = JournalFeed(journal, make_registry())
-    pace = Pace(await open_clock(settings, settings.redis_url), settings.ledger_behind_s)
+    pace = Pace(await open_clock(settings), settings.ledger_behind_s)
     try:
         await Projector(feed, journal, engine, plan_of(settings).all_shards(), turn=pace.turn).run()
     finally:
@@ -495,6 +328,15 @@ class Parts:
         self._engine = engine
         self._tasks: list[asyncio.Task[None]] = []
 
+    def watch(self) -> None:
+        """Let an own Redis be watched and tidied up until :meth:`stop`."""
+        if self.server is not None:
+            loop = asyncio.get_running_loop()
+            self._tasks += [
+                loop.create_task(self.server.watch()),
+                loop.create_task(self.server.tidy()),
+            ]
+
     async def stop(self) -> None:
         """Stop Redis."""
         for task in self._tasks:
@@ -513,7 +355,6 @@ async def open_parts(settings: Settings, held: Collection[int] = ()) -> Parts:
     Raises ``Refused`` with ``redis-away`` or ``ledger-away`` when a given server does not answer,
     ``shards-changed`` when the journal was written with other numbers of shards.
     """
-    from adapters.ledger.engine import open_engine
     from adapters.ledger.migrations import migrate_engine
 
     server = None
@@ -527,8 +368,10 @@ async def open_parts(settings: Settings, held: Collection[int] = ()) -> Parts:
         await journal.ping()
     except JournalUnavailable as error:
         raise Refused("redis-away", f"{error}. Check DOORSTEP_REDIS_URL.") from error
-    await _same_shards(settings)
-    engine = open_engine(settings.database_url)
+    plan = plan_of(settings)
+    own = {"campaign (own)": plan.own.get("campaign", 0)}
+    await agree_on_shards(settings.redis_url, plan.shards, own)
+    engine = open_ledger(settings)
     try:
         await migrate_engine(engine)
     except Exception as error:
@@ -536,62 +379,5 @@ async def open_parts(settings: Settings, held: Collection[int] = ()) -> Parts:
             "ledger-away", f"The ledger's database: {error}. Check DOORSTEP_DATABASE_URL."
         ) from error
     parts = Parts(settings, server, journal, engine)
-    if server is not None:
-        loop = asyncio.get_running_loop()
-        parts._tasks += [loop.create_task(server.watch()), loop.create_task(server.tidy())]
+    parts.watch()
     return parts
-
-
-async def _same_shards(settings: Settings) -> None:
-    """An entity's shard follows from the number of shards: with another number it would be looked
-    for where it is not. The first start writes the numbers down, later ones must agree.
-
-    An id names its own shard by number: of these there may be more than before, never fewer."""
-    plan = plan_of(settings)
-    own = {"campaign (own)": plan.own.get("campaign", 0)}
-    wanted = {**plan.shards, **own}
-    client: Any = redis.Redis.from_url(settings.redis_url, decode_responses=True)
-    try:
-        for kind, count in wanted.items():
-            await client.hsetnx("doorstep:shards", kind, count)
-        found = {kind: int(n) for kind, n in (await client.hgetall("doorstep:shards")).items()}
-        other = {
-            kind: found[kind]
-            for kind, count in wanted.items()
-            if (found[kind] > count if kind in own else found[kind] != count)
-        }
-        if not other and any(found[kind] < count for kind, count in own.items()):
-            await client.hset("doorstep:shards", mapping=own)
-    finally:
-        await client.aclose()
-    if other:
-        numbers = ", ".join(f"{kind} {count}" for kind, count in sorted(other.items()))
-        raise Refused(
-            "shards-changed",
-            f"This journal was written with other numbers of shards ({numbers}). Set the "
-            "DOORSTEP_…_SHARDS variables back, or begin with an empty data folder.",
-        )
-
-
-# ------------------------------------------------------------------ for the doctor
-
-
-async def redis_facts(url: str) -> dict[str, str]:
-    """How a given Redis keeps its data. Raises when it cannot be reached."""
-    client: Any = redis.Redis.from_url(url, socket_connect_timeout=3.0, decode_responses=True)
-    try:
-        return dict(await client.config_get("append*"))
-    finally:
-        await client.aclose()
-
-
-async def check_ledger(url: str) -> None:
-    """Raises when the ledger's database cannot be reached."""
-    from adapters.ledger.engine import open_engine
-
-    engine = open_engine(url)
-    try:
-        async with engine.connect():
-            pass
-    finally:
-        await engine.dispose()

@@ -19,7 +19,8 @@ from rich.console import Console
 from domain.errors import DoorstepError
 from orchestrator import logs
 from orchestrator.auth import tokens_of
-from orchestrator.bootstrap import resolve, sandbox_key
+from orchestrator.bootstrap import sandbox_key
+from orchestrator.data_folder import resolve
 from orchestrator.pairing import offer_links
 from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor, until_signal

@@ -216,7 +216,7 @@ def _settings(**given: Any) -> Settings:
 def _of_a_service(data: Path | None) -> Settings:
     """Settings with the secrets of a service that was started once. A token by secrets made here
     and now would be good for none."""
-    from orchestrator.bootstrap import DataFolder, resolve
+    from orchestrator.data_folder import DataFolder, resolve
 
     settings = _settings(data=data)
     if settings.jwt_secret.get_secret_value():

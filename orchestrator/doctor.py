@@ -13,6 +13,7 @@ import aiohttp
 from actors.engine.ray_runtime import check_ray
 from domain.errors import DoorstepError, Refused
 from orchestrator import bootstrap
+from orchestrator.data_folder import DataFolder, resolve
 from orchestrator.masking import masked
 from orchestrator.settings import Settings
 
@@ -71,7 +72,7 @@ async def _python(_: Settings) -> Finding:
 
 
 async def _data(settings: Settings) -> Finding:
-    folder = bootstrap.DataFolder(settings.data)
+    folder = DataFolder(settings.data)
     if await _runs(settings):
         return Finding("data folder", True, f"{folder.path}, of the running service")
     folder.lock()
@@ -106,7 +107,7 @@ async def _redis(settings: Settings) -> Finding:
     if not settings.redis_url:
         binary = bootstrap.find_redis_server()
         return Finding("Redis", True, f"embedded: {binary}")
-    facts = await bootstrap.redis_facts(settings.redis_url)
+    facts = await bootstrap.durability_of(settings.redis_url)
     durable = facts.get("appendonly") == "yes" and facts.get("appendfsync") == "always"
     return Finding(
         "Redis", durable, f"{masked(settings.redis_url)}, appendonly {facts.get('appendonly')}, "
@@ -117,8 +118,13 @@ async def _redis(settings: Settings) -> Finding:
 
 
 async def _ledger(settings: Settings) -> Finding:
-    settings = bootstrap.resolve(settings)
-    await bootstrap.check_ledger(settings.database_url)
+    settings = resolve(settings)
+    engine = bootstrap.open_ledger(settings)
+    try:
+        async with engine.connect():
+            pass
+    finally:
+        await engine.dispose()
     kind = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
     return Finding("ledger", True, f"{kind} answers")
 
@@ -133,7 +139,7 @@ async def _ray(settings: Settings) -> Finding:
 
 async def _runs(settings: Settings) -> bool:
     """Whether this very service is up: its folder is held, and its port says so."""
-    folder = bootstrap.DataFolder(settings.data)
+    folder = DataFolder(settings.data)
     try:
         folder.lock()
     except Refused:

@@ -1,12 +1,13 @@
 """All configuration: one object, from ``DOORSTEP_`` variables. Printed at start, secrets masked."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "configuration", "environment"]
 
 
 class Settings(BaseSettings):
@@ -99,3 +100,21 @@ class Settings(BaseSettings):
     log_json: bool | None = None
     """None: JSON unless standard error is a terminal."""
     log_level: str = "info"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The same settings as variables, for a child process."""
+    return {f"DOORSTEP_{name.upper()}": str(value) for name, value in _plain(settings)}
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """The same settings as plain data, for a Ray actor."""
+    return dict(_plain(settings))
+
+
+def _plain(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Each field that is set, secrets in the clear."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if value is not None:
+            yield name, value.get_secret_value() if isinstance(value, SecretStr) else value

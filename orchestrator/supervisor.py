@@ -20,7 +20,9 @@ import aiohttp
 from actors.engine.ray_runtime import Cluster
 from domain.errors import Refused
 from orchestrator import bootstrap, logs
-from orchestrator.settings import Settings
+from orchestrator.data_folder import DataFolder, resolve
+from orchestrator.placement import plan_of
+from orchestrator.settings import Settings, configuration, environment
 
 __all__ = ["Supervisor"]
 
@@ -38,9 +40,9 @@ class Supervisor:
     def __init__(
         self, settings: Settings, progress: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.settings = bootstrap.resolve(settings)
+        self.settings = resolve(settings)
         self._progress = progress
-        self._folder = bootstrap.DataFolder(self.settings.data)
+        self._folder = DataFolder(self.settings.data)
         self._parts: bootstrap.Parts | None = None
         self._cluster: Cluster | None = None
         self._listener: socket.socket | None = None
@@ -86,18 +88,16 @@ class Supervisor:
         self._progress("Starting Redis and the ledger")
         self._parts = await bootstrap.open_parts(self.settings, self._folder.held)
         self.settings = self._parts.settings
-        await bootstrap.open_clock(self.settings, self.settings.redis_url)
+        await bootstrap.open_clock(self.settings)
         self._progress("Starting Ray")
         self._cluster = Cluster(self.settings.ray_address, self.settings.ray_namespace)
         address = await asyncio.get_running_loop().run_in_executor(None, self._cluster.start)
         await self._let_none_survive(self._cluster.process_ids())
         self.settings = self.settings.model_copy(update={"ray_address": address})
-        names = list(bootstrap.plan_of(self.settings).hosts)
+        names = list(plan_of(self.settings).hosts)
         self._progress(f"Starting {len(names)} actors and recovering their shards")
         try:
-            await self._cluster.create(
-                bootstrap.build_node, bootstrap.configuration(self.settings), names
-            )
+            await self._cluster.create(bootstrap.build_node, configuration(self.settings), names)
         except TimeoutError:
             raise Refused(
                 "actors-failed",
@@ -151,7 +151,7 @@ class Supervisor:
                     sys.executable, "-m", "orchestrator.gateway",
                     str(self._listener.fileno()), str(index),
                 ),
-                env={**os.environ, **bootstrap.environment(self.settings)},
+                env={**os.environ, **environment(self.settings)},
                 pass_fds=[self._listener.fileno()], stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL, stderr=self._stderr(f"gateway-{index}"),
                 start_new_session=True,
@@ -166,7 +166,7 @@ class Supervisor:
         while not self._stopping:
             self._projector = await asyncio.create_subprocess_exec(
                 *bootstrap.tied(sys.executable, "-m", "orchestrator.projector"),
-                env={**os.environ, **bootstrap.environment(self.settings)},
+                env={**os.environ, **environment(self.settings)},
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=self._stderr("projector"), start_new_session=True,
             )  # fmt: skip

@@ -17,7 +17,7 @@ from domain.campaign.events import (
     QuotaSet,
     Tally,
 )
-from domain.campaign.order_ids import OrderIds
+from domain.campaign.order_filter import OrderFilter
 from domain.campaign.state import CampaignState
 from domain.catalogue.model import Component
 from domain.errors import Refused
@@ -46,7 +46,7 @@ class Brief(Struct, gc=False):
     open_groups: int = 0
     formed_groups: int = 0
     failed_groups: int = 0
-    orders: OrderIds | None = None
+    orders: OrderFilter | None = None
     """Orders that had a claim: their repeated placing gets its first answer, which is with them,
     and is never told *sold out*. None: nobody here asks, or it ended long ago."""
     ended_at: float = 0.0
@@ -144,10 +144,12 @@ def brief_of(campaign_id: str, state: CampaignState) -> Brief:
     )
 
 
-def orders_of(state: CampaignState) -> OrderIds:
+def orders_of(state: CampaignState) -> OrderFilter:
     """:attr:`Brief.orders` of a campaign's state: all that bought, and all that have a seat now."""
     bought = state.buyers
-    orders = OrderIds(bought.expected, [bytearray(layer) for layer in bought.layers], bought.room)
+    orders = OrderFilter(
+        bought.expected, [bytearray(layer) for layer in bought.layers], bought.room
+    )
     for seat in (*state.seats.values(), *state.settled_seats()):
         orders.add(seat.order_id)
     return orders

@@ -13,13 +13,11 @@ Each function returns the events to store, none when the command was seen before
 - **A failed group** counts for nothing: its units and its customers' counts are given back.
 """
 
-from collections import deque
 from collections.abc import Sequence
 
 from domain.campaign import quota
+from domain.campaign.allocation import allocate, stores_of
 from domain.campaign.commands import (
-    FLASH_SALE,
-    GROUP_BUY,
     Claim,
     Confirm,
     Open,
@@ -46,6 +44,7 @@ from domain.campaign.events import (
     Unassigned,
     Unclaimed,
 )
+from domain.campaign.places import find_places
 from domain.campaign.quota import Ahead, holds_units
 from domain.campaign.state import (
     CampaignEvent,
@@ -54,17 +53,15 @@ from domain.campaign.state import (
     Seat,
     capacity,
     due_entry,
+    price_of,
 )
-from domain.campaign.views import CampaignView, GroupView, QuotaView, Seating
 from domain.catalogue.model import Component
 from domain.errors import Refused
-from domain.waiting.rules import check_rule
 
 __all__ = [
-    "ASKED_MAX", "ASK_AGAIN_S", "CLOSE_GRACE_S", "PLACES_MAX", "check_channel", "check_pay",
-    "check_terms", "check_window", "claim", "claimed_again", "close_group", "confirm",
-    "due_claims", "due_group", "end", "groups", "opened", "quota_set", "reassign", "remaining_of",
-    "seating", "sold_out", "store_of", "unassign", "unclaim", "view",
+    "ASKED_MAX", "ASK_AGAIN_S", "CLOSE_GRACE_S", "check_channel", "check_pay", "check_window",
+    "claim", "claimed_again", "close_group", "confirm", "due_claims", "due_group", "end", "opened",
+    "quota_set", "reassign", "remaining_of", "sold_out", "unassign", "unclaim",
 ]  # fmt: skip
 
 ASK_AGAIN_S = 300.0
@@ -73,74 +70,9 @@ ASKED_MAX = 256
 """Most orders asked at one wake-up; the rest follow at the next, which comes at once."""
 CLOSE_GRACE_S = 30.0
 """Payments under way when a group's time is over are waited for so long."""
-PLACES_MAX = 1_000
-"""Most stores and most members of a group."""
-UNITS_MAX = 10_000_000
-SEARCH_STEPS_MAX = 20_000
-"""Bound of the search for a forming group's stores, in places looked at (some 5 ms). Beyond it a
-group may fail that could have been served."""
 
 
 # Opening ----------------------------------------------------------------------------------------
-
-
-def check_terms(terms: Terms, now: float) -> None:
-    """Raise ``Refused`` with ``wrong-terms`` (and ``field``) for what cannot be a campaign."""
-    if terms.kind not in (FLASH_SALE, GROUP_BUY):
-        raise _wrong("kind", "The kind is `flash_sale` or `group_buy`.")
-    if terms.price < 0:
-        raise _wrong("price", "The price is 0 minor units or more.")
-    if not terms.starts_at < terms.ends_at or terms.ends_at <= now:
-        raise _wrong("ends_at", "The campaign ends after it has started, and not in the past.")
-    stores = [share.store_id for share in terms.quota]
-    if not 1 <= len(stores) <= PLACES_MAX or len(set(stores)) != len(stores) or "" in stores:
-        raise _wrong("quota", f"Name 1 to {PLACES_MAX} stores, each once.")
-    if not all(1 <= share.units <= UNITS_MAX for share in terms.quota):
-        raise _wrong("quota", f"Ask each store for 1 to {UNITS_MAX} units.")
-    if terms.limit_per_customer < 0:
-        raise _wrong("limit_per_customer", "The limit is 1 or more, or 0 for none.")
-    if not 1 <= terms.pay_s <= 86_400:
-        raise _wrong("pay_s", "Leave 1 second to one day for paying.")
-    if terms.issuer not in ("platform", "store"):
-        raise _wrong("issuer", "The discount is borne by the `platform` or the `store`.")
-    if (terms.group is None) != (terms.kind == FLASH_SALE):
-        raise _wrong("group", "A group-buy has a group rule, a flash sale has none.")
-    if terms.queue is not None and (wrong := check_rule(terms.queue)):
-        raise _wrong("queue", wrong)
-    _check_group(terms)
-
-
-def _check_group(terms: Terms) -> None:
-    rule = terms.group
-    if rule is None:
-        return
-    if rule.kind not in ("normal", "newcomers", "ladder"):
-        raise _wrong("group.kind", "The kind is `normal`, `newcomers` or `ladder`.")
-    if not 2 <= rule.size <= PLACES_MAX:
-        raise _wrong("group.size", f"A group needs 2 to {PLACES_MAX} members.")
-    if not 1 <= rule.open_s <= 90 * 86_400:
-        raise _wrong("group.open_s", "A group stays open for 1 second to 90 days.")
-    if rule.stock not in ("on_payment", "on_formation"):
-        raise _wrong("group.stock", "Units leave `on_payment` or `on_formation`.")
-    if rule.late not in ("refund", "head_of_new_group"):
-        raise _wrong("group.late", "A late payer gets the `refund`, or is `head_of_new_group`.")
-    if rule.buffer < 0 or (rule.buffer and rule.stock == "on_payment"):
-        raise _wrong("group.buffer", "A buffer of 0 or more units goes with `on_formation`.")
-    if (rule.kind == "ladder") != bool(rule.steps):
-        raise _wrong("group.steps", "A ladder has steps, other groups have none.")
-    units = sum(share.units for share in terms.quota)
-    if rule.size > units:
-        raise _wrong("group.size", f"No group of {rule.size} can form of {units} unit(s).")
-    if rule.buffer >= units:
-        raise _wrong("group.buffer", f"The buffer leaves nothing to order of {units} unit(s).")
-    before, price = rule.size - 1, terms.price
-    for step in rule.steps:
-        if not (before < step.members <= PLACES_MAX and 0 <= step.price <= price):
-            raise _wrong(
-                "group.steps",
-                "Members rise from the group's size on, prices fall from the campaign's.",
-            )
-        before, price = step.members, step.price
 
 
 def opened(command: Open, stock: tuple[Component, ...], list_price: int, now: float) -> Opened:
@@ -191,22 +123,17 @@ def claim(
             group_id, closes_at = command.group_id, group.closes_at
     if sold_out(terms, state.tally.available):
         raise _sold_out(terms)
-    parts = _allocate(state, command)
+    parts = allocate(state, command)
     ahead = _ahead(state)
     quota.hold(ahead, terms, parts)
     events.append(
         Claimed(
             command.claim_id, command.order_id, command.customer_id, parts, group_id,
             min(now + terms.pay_s, closes_at), ahead.after(), now,
-            () if holds_units(terms) else _stores(state, command), command.asked_at,
+            () if holds_units(terms) else stores_of(state, command), command.asked_at,
         )
     )  # fmt: skip
     return events
-
-
-def _stores(state: CampaignState, command: Claim) -> tuple[str, ...]:
-    """Those of the campaign that can serve the claim, the preferred first."""
-    return tuple([store_id for store_id in command.stores if store_id in state.shelves])
 
 
 def check_window(terms: Terms, ended: bool, now: float) -> None:
@@ -281,62 +208,6 @@ def _joinable(state: CampaignState, command: Claim, group: Group | None, now: fl
     return group
 
 
-def _allocate(state: CampaignState, command: Claim) -> tuple[Share, ...]:
-    """The preferred store that has all; of a flash sale else a split (Routing, rules 2 and 3)."""
-    quantity, shelves = command.quantity, state.shelves
-    stores = _stores(state, command)
-    holds = holds_units(state.terms)
-    for store_id in stores:
-        shelf = shelves[store_id]
-        if (shelf.available if holds else shelf.available - shelf.wanted) >= quantity:
-            return (Share(store_id, quantity),)
-    if not holds:  # groups compete: whichever forms first gets the units
-        for store_id in stores:
-            if shelves[store_id].available >= quantity:
-                return (Share(store_id, quantity),)
-    parts = _split(state, command, stores) if state.terms.group is None else ()
-    if not parts:
-        raise Refused(
-            "campaign-out-of-reach",
-            "The campaign's stores that serve this customer have not so many units left, or only "
-            "in more parts than an order may have. Order fewer.",
-            available=sum(shelves[store_id].available for store_id in stores),
-        )
-    return parts
-
-
-def _split(state: CampaignState, command: Claim, stores: Sequence[str]) -> tuple[Share, ...]:
-    """The fewest stores of the first tiers in which that is possible, the fullest first; empty if
-    there is no way."""
-    tiers = dict(zip(command.stores, command.tiers, strict=False))
-    fullest = sorted(stores, key=lambda store_id: -state.shelves[store_id].available)
-    for tier in sorted({tiers.get(store_id, 0) for store_id in stores}):
-        units = {
-            store_id: state.shelves[store_id].available
-            for store_id in fullest
-            if tiers.get(store_id, 0) <= tier
-        }
-        for count in range(2, min(command.splits_max, len(units)) + 1):
-            parts = _shared(command, list(units.items())[:count])
-            if parts:
-                return parts
-    return ()
-
-
-def _shared(command: Claim, chosen: Sequence[tuple[str, int]]) -> tuple[Share, ...]:
-    """The quantity over exactly these stores, with ``part_min`` at each; empty: impossible."""
-    least = command.part_min
-    left = command.quantity - least * len(chosen)
-    if left < 0 or any(units < least for _, units in chosen):
-        return ()
-    parts = []
-    for store_id, units in chosen:
-        more = min(left, units - least)
-        left -= more
-        parts.append(Share(store_id, least + more))
-    return () if left else tuple(parts)
-
-
 # Paying, giving back ----------------------------------------------------------------------------
 
 
@@ -376,34 +247,6 @@ def confirm(
         outcome = _outcome(state, seat.group_id, paid, unpaid, ahead, now)
         return [confirmed, outcome], ahead.returned()
     return [confirmed], ()
-
-
-def seating(state: CampaignState, claim_id: str, events: Sequence[CampaignEvent]) -> Seating:
-    """What became of a confirmed claim, ``events`` not yet applied."""
-    for event in reversed(events):
-        if isinstance(event, GroupFormed):
-            store_id = store_of(state, event, claim_id)
-            return Seating("formed", event.group_id, event.price, store_id)
-        if isinstance(event, GroupFailed):
-            return Seating("failed", event.group_id)
-        if isinstance(event, Confirmed) and not event.group_id:
-            return Seating("sold", "", state.terms.price)
-    seat = state.seats.get(claim_id)
-    if seat is not None:
-        return Seating("waiting", seat.group_id, state.terms.price)
-    settled = state.settled_seat(claim_id)
-    assert settled is not None
-    store_id = settled.parts[0].store_id if settled.stores else ""
-    return Seating(settled.outcome, settled.group_id, settled.price, store_id)
-
-
-def store_of(state: CampaignState, formed: GroupFormed, claim_id: str) -> str:
-    """Which store serves a seat of a group that forms now; empty: that was never open."""
-    seat = state.seats[claim_id]
-    for moved in formed.moved:
-        if moved.claim_id == claim_id:
-            return moved.store_id
-    return seat.parts[0].store_id if seat.stores else ""
 
 
 def unclaim(
@@ -483,9 +326,9 @@ def _bought(state: CampaignState, claim_id: str) -> Seat | None:
 
 def due_group(state: CampaignState, now: float) -> str | None:
     """A group whose time is over, one at a time."""
-    for at, what in state.timers[:1]:
-        if at <= now and what.startswith("group "):
-            return what.removeprefix("group ")
+    for timer in state.timers[:1]:
+        if timer.at <= now and timer.kind == "group":
+            return timer.id
     return None
 
 
@@ -517,7 +360,7 @@ def _outcome(
     reason, places = "", None
     if terms.group is None or len(paid) < terms.group.size:
         reason = "too-few-members" if paid or unpaid else "nobody-left"
-    elif (places := _places(state, paid)) is None:
+    elif (places := find_places(state, paid)) is None:
         reason = "sold-out"
     parts = {name: state.seats[name].parts for name in paid}
     moved = [
@@ -541,90 +384,8 @@ def _outcome(
     }
     for taken in parts.values():
         quota.take(ahead, terms, taken)
-    price = _price(terms, len(paid))
+    price = price_of(terms, len(paid))
     return GroupFormed(group_id, orders, price, ahead.after(), now, tuple(moved))
-
-
-def _places(state: CampaignState, paid: Sequence[str]) -> dict[str, str] | None:
-    """Which store each member's units come from, where that is open until a group forms: its own
-    if that still has them, else another that can serve it. None: there are not enough.
-
-    Exact for members who want as many units each. Else the larger wishes choose first, and a way to
-    serve all may be missed.
-    """
-    if holds_units(state.terms):
-        return {}
-    search = _Places(state)
-    largest_first = sorted(paid, key=lambda name: -state.seats[name].parts[0].units)
-    for name in largest_first:
-        if not search.stay(name) and not search.find(name):
-            return None
-    return search.at
-
-
-class _Places:
-    """A search for stores: members who have a place make room for others where they can be served
-    elsewhere."""
-
-    def __init__(self, state: CampaignState) -> None:
-        self._seats = state.seats
-        self._left = {name: shelf.available for name, shelf in state.shelves.items()}
-        self._steps = SEARCH_STEPS_MAX
-        self.at: dict[str, str] = {}
-
-    def stay(self, name: str) -> bool:
-        """Take the units where the seat was claimed, if they are there."""
-        return self._put(name, self._seats[name].parts[0].store_id)
-
-    def find(self, name: str) -> bool:
-        """Take them at any other store; else look, breadth first, for the shortest chain of members
-        of whom each takes the place of the next, and the last one a free place."""
-        wants = dict.fromkeys(self._seats[name].stores, name)
-        if any(self._put(name, store_id) for store_id in wants):
-            return True
-        queue = deque(wants)
-        while queue and self._steps > 0:
-            store_id = queue.popleft()
-            units = self._units(wants[store_id])
-            for other in [one for one, at in self.at.items() if at == store_id]:
-                self._steps -= len(self._seats[other].stores)
-                if self._units(other) < units:
-                    continue
-                for to in self._seats[other].stores:
-                    if to not in wants:
-                        if self._left[to] >= self._units(other):
-                            self._shift(other, to)
-                            self._close(name, store_id, wants)
-                            return True
-                        wants[to] = other
-                        queue.append(to)
-        return False
-
-    def _close(self, name: str, free: str, wants: dict[str, str]) -> None:
-        """A member has left ``free``: who wanted it moves there, and so on up to ``name``."""
-        while True:
-            mover = wants[free]
-            origin = self.at.get(mover, "")
-            self._shift(mover, free)
-            if mover == name:
-                return
-            free = origin
-
-    def _shift(self, name: str, store_id: str) -> None:
-        units = self._units(name)
-        if name in self.at:
-            self._left[self.at[name]] += units
-        self._left[store_id] -= units
-        self.at[name] = store_id
-
-    def _put(self, name: str, store_id: str) -> bool:
-        enough = self._left[store_id] >= self._units(name)
-        if enough:
-            self._shift(name, store_id)
-        return enough
-
-    def _units(self, name: str) -> int:
-        return self._seats[name].parts[0].units
 
 
 def _free(state: CampaignState, claim_id: str, ahead: Ahead, *, paid: bool) -> None:
@@ -632,96 +393,28 @@ def _free(state: CampaignState, claim_id: str, ahead: Ahead, *, paid: bool) -> N
     quota.free(ahead, state.terms, parts, paid=paid, settled=False, ended=state.ended)
 
 
-def _price(terms: Terms, members: int) -> int:
-    """What a unit costs in a group of so many."""
-    price = terms.price
-    for step in terms.group.steps if terms.group else ():
-        if members >= step.members:
-            price = step.price
-    return price
-
-
 # End --------------------------------------------------------------------------------------------
 
 
-def end(state: CampaignState, by: str, why: str, now: float) -> list[CampaignEvent]:
-    """No more orders; units that nobody holds go back. Repeating it changes nothing."""
+def end(state: CampaignState, by: str, why: str, now: float) -> Ended | None:
+    """No more orders; units that nobody holds go back. None if it has ended before."""
     if state.ended:
-        return []
+        return None
     ahead = _ahead(state)
     quota.end(ahead, state.shelves)
-    return [Ended(by, why, ahead.returned(), ahead.after(), now)]
+    return Ended(by, why, ahead.returned(), ahead.after(), now)
 
 
 def due_claims(state: CampaignState, now: float) -> ClaimsAsked | None:
     """Claims whose orders have been silent for too long, at most ``ASKED_MAX``."""
-    overdue = [
-        what.removeprefix("claim ")
-        for at, what in state.timers
-        if at <= now and what.startswith("claim ") and due_entry(state, (at, what))
-    ]
+    overdue = {
+        timer.id
+        for timer in state.timers
+        if timer.at <= now and timer.kind == "claim" and due_entry(state, timer)
+    }
     if not overdue:
         return None
-    return ClaimsAsked(tuple(sorted(set(overdue))[:ASKED_MAX]), now + ASK_AGAIN_S)
-
-
-# Views ------------------------------------------------------------------------------------------
-
-
-def view(state: CampaignState, campaign_id: str, now: float) -> CampaignView:
-    """The campaign as it stands."""
-    terms = state.terms
-    phase = "running"
-    if state.ended or now >= terms.ends_at:
-        phase = "ended"
-    elif not all(shelf.answered for shelf in state.shelves.values()):
-        phase = "preparing"
-    elif now < terms.starts_at:
-        phase = "scheduled"
-    return CampaignView(
-        campaign_id,
-        terms,
-        phase,
-        state.list_price,
-        0 if phase == "ended" else remaining_of(terms, state.tally.available),
-        state.tally,
-        tuple(
-            QuotaView(
-                store_id, shelf.asked, shelf.set_aside, shelf.available, shelf.held, shelf.sold,
-                shelf.returned, shelf.problem,
-            )
-            for store_id, shelf in state.shelves.items()
-        ),
-        len(state.groups),
-        state.formed,
-        state.failed,
-    )  # fmt: skip
-
-
-def groups(
-    state: CampaignState, near_completion: int, limit: int, now: float
-) -> tuple[GroupView, ...]:
-    """Groups with a free seat, the nearest to completion first, then the first to close."""
-    terms = state.terms
-    if terms.group is None or state.ended or sold_out(terms, state.tally.available):
-        return ()
-    seats, size = capacity(terms), terms.group.size
-    found = []
-    for group_id, group in state.groups.items():
-        free = seats - len(group.claims)
-        missing = max(0, size - group.paid)
-        if free <= 0 or now >= group.closes_at:
-            continue
-        if near_completion and missing > near_completion:
-            continue
-        found.append(
-            GroupView(
-                group_id, size, group.paid, len(group.claims) - group.paid, missing, free,
-                _price(terms, group.paid), group.opened_at, group.closes_at,
-            )
-        )  # fmt: skip
-    found.sort(key=lambda group: (group.missing, group.closes_at, group.group_id))
-    return tuple(found[:limit])
+    return ClaimsAsked(tuple(sorted(overdue)[:ASKED_MAX]), now + ASK_AGAIN_S)
 
 
 # Small helpers ----------------------------------------------------------------------------------
@@ -737,10 +430,6 @@ def claimed_again(seat: Seat, claim_id: str, after: After, now: float) -> Claime
 
 def _ahead(state: CampaignState) -> Ahead:
     return Ahead(state.shelves, state.tally)
-
-
-def _wrong(field: str, detail: str) -> Refused:
-    return Refused("wrong-terms", detail, field=field)
 
 
 def _sold_out(terms: Terms) -> Refused:

@@ -6,7 +6,7 @@ day, so that a repeated message finds what became of it.
 
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 from msgspec import Struct, field
 from msgspec.msgpack import Decoder
@@ -32,14 +32,15 @@ from domain.campaign.events import (
     Unassigned,
     Unclaimed,
 )
-from domain.campaign.order_ids import OrderIds, expecting
+from domain.campaign.order_filter import OrderFilter, expecting
 from domain.campaign.quota import Shelf
+from domain.campaign.timers import Timer
 from domain.catalogue.model import Component
 from domain.history import History, entries, recall, remember
 
 __all__ = [
     "ASK_GRACE_S", "CampaignEvent", "CampaignState", "Group", "Seat", "capacity", "due_entry",
-    "evolve", "units_of",
+    "evolve", "price_of", "units_of",
 ]  # fmt: skip
 
 ASK_GRACE_S = 30.0
@@ -53,9 +54,6 @@ CampaignEvent: TypeAlias = (
     Opened | QuotaSet | QuotaRefused | GroupOpened | Claimed | Confirmed | Unclaimed | ClaimsAsked
     | ClaimKept | GroupClosing | GroupFormed | GroupFailed | Reassigned | Unassigned | Ended
 )  # fmt: skip
-
-Timer: TypeAlias = tuple[float, str]
-"""(when, ``claim <id>`` | ``group <id>`` | ``end``)."""
 
 
 class Seat(Struct, array_like=True, gc=False):
@@ -118,7 +116,7 @@ class CampaignState(Struct, array_like=True, gc=False):
     ended_at: float = 0.0
     claims: dict[str, str] = field(default_factory=dict)
     """Order -> the claim by which it has one of ``seats``."""
-    buyers: OrderIds = field(default_factory=OrderIds)
+    buyers: OrderFilter = field(default_factory=OrderFilter)
     """Orders that bought: ``settled`` forgets them sooner than they are asked about."""
 
     def settled_seat(self, claim_id: str, since: float = 0.0) -> Seat | None:
@@ -141,6 +139,15 @@ def capacity(terms: Terms) -> int:
     return rule.steps[-1].members if rule.steps else rule.size
 
 
+def price_of(terms: Terms, members: int) -> int:
+    """What a unit costs in a group of so many."""
+    price = terms.price
+    for step in terms.group.steps if terms.group else ():
+        if members >= step.members:
+            price = step.price
+    return price
+
+
 def units_of(parts: Iterable[Share]) -> int:
     """All units of a claim."""
     return sum([part.units for part in parts])
@@ -157,15 +164,17 @@ def evolve(state: CampaignState | None, event: CampaignEvent) -> CampaignState:
 
 def due_entry(state: CampaignState, timer: Timer) -> bool:
     """Whether a timer still holds."""
-    at, what = timer
-    kind, _, name = what.partition(" ")
-    if kind == "claim":
-        seat = state.seats.get(name)
-        return seat is not None and not seat.paid and seat.ask_at == at
-    if kind == "group":
-        group = state.groups.get(name)
-        return group is not None and group.wake_at == at
-    return not state.ended
+    match timer.kind:
+        case "claim":
+            seat = state.seats.get(timer.id)
+            return seat is not None and not seat.paid and seat.ask_at == timer.at
+        case "group":
+            group = state.groups.get(timer.id)
+            return group is not None and group.wake_at == timer.at
+        case "end":
+            return not state.ended
+        case _:
+            assert_never(timer.kind)
 
 
 def _opened(event: Opened) -> CampaignState:
@@ -175,7 +184,7 @@ def _opened(event: Opened) -> CampaignState:
         event.stock,
         event.list_price,
         {share.store_id: Shelf(share.units) for share in terms.quota},
-        timers=[(terms.ends_at, "end")],
+        timers=[Timer(terms.ends_at, "end")],
         buyers=expecting(terms),
     )
 
@@ -193,7 +202,7 @@ def _quota_refused(state: CampaignState, event: QuotaRefused) -> None:
 def _group_opened(state: CampaignState, event: GroupOpened) -> None:
     state.number += 1
     state.groups[event.group_id] = Group(event.at, event.closes_at, event.closes_at)
-    heappush(state.timers, (event.closes_at, f"group {event.group_id}"))
+    heappush(state.timers, Timer(event.closes_at, "group", event.group_id))
 
 
 def _claimed(state: CampaignState, event: Claimed) -> None:
@@ -209,7 +218,7 @@ def _claimed(state: CampaignState, event: Claimed) -> None:
     if event.group_id:
         state.groups[event.group_id].claims.append(event.claim_id)
     state.tally = event.after.tally
-    heappush(state.timers, (ask_at, f"claim {event.claim_id}"))
+    heappush(state.timers, Timer(ask_at, "claim", event.claim_id))
 
 
 def _confirmed(state: CampaignState, event: Confirmed) -> None:
@@ -277,7 +286,7 @@ def _claim_kept(state: CampaignState, event: ClaimKept) -> None:
 def _group_closing(state: CampaignState, event: GroupClosing) -> None:
     group = state.groups[event.group_id]
     group.wake_at = event.until
-    heappush(state.timers, (event.until, f"group {event.group_id}"))
+    heappush(state.timers, Timer(event.until, "group", event.group_id))
     _tidy(state)
 
 
@@ -316,7 +325,7 @@ def _ended(state: CampaignState, event: Ended) -> None:
     for group_id, group in state.groups.items():
         if group.closes_at > event.at:
             group.closes_at = group.wake_at = event.at
-            heappush(state.timers, (event.at, f"group {group_id}"))
+            heappush(state.timers, Timer(event.at, "group", group_id))
     state.tally = event.after.tally
     _tidy(state)
 
@@ -357,7 +366,7 @@ def _ask_later(state: CampaignState, claim_id: str, ask_at: float) -> None:
     seat = state.seats.get(claim_id)
     if seat is not None:
         seat.ask_at = ask_at
-        heappush(state.timers, (ask_at, f"claim {claim_id}"))
+        heappush(state.timers, Timer(ask_at, "claim", claim_id))
 
 
 def _tidy(state: CampaignState) -> None:

@@ -15,6 +15,7 @@ from orchestrator.monitor.campaigns import Campaigns
 from orchestrator.monitor.orders import OrderBook
 from orchestrator.monitor.riders import Fleet
 from orchestrator.monitor.risks import Risks
+from orchestrator.monitor.section import Section
 from orchestrator.monitor.shelves import Shelves
 from orchestrator.monitor.stages import Stages
 from orchestrator.monitor.stores import Counters
@@ -32,10 +33,6 @@ LAG_RECORDS_MAX = 5_000
 
 class Flow:
     """Counts, rates, ages, positions, low stock and anomalies of the whole service."""
-
-    kinds: Sequence[str] = (
-        "order", "store", "rider", "dispatch", "inventory", "campaign", "risk",
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +54,7 @@ class Flow:
         self._ready = False
         self._whole = True
         self.reset()
+        self.kinds: Sequence[str] = tuple(self._sections)
 
     # Consumer of the tail
 
@@ -81,24 +79,19 @@ class Flow:
         self._strays = Strays(self.anomalies)
         if told is not None:
             self._strays.told_as(told)
+        self._sections: dict[str, Section] = {
+            "order": self.orders,
+            "store": self.stores,
+            "rider": self.fleet,
+            "dispatch": self.zones,
+            "inventory": self.shelves,
+            "campaign": self.campaigns,
+            "risk": self.risks,
+        }
 
     def load(self, kind: str, entity: str, state: Any) -> None:
         """An entity's state as it is now."""
-        match kind:
-            case "order":
-                self.orders.load(entity, state)
-            case "store":
-                self.stores.load(entity, state, self._now())
-            case "rider":
-                self.fleet.load(entity, state)
-            case "dispatch":
-                self.zones.load(entity, state)
-            case "inventory":
-                self.shelves.load(entity, state, self._now())
-            case "campaign":
-                self.campaigns.load(entity, state, self._now())
-            case "risk":
-                self.risks.load(entity, state, self._now())
+        self._sections[kind].load(entity, state, self._now())
 
     def loaded(self) -> None:
         """All states are in."""
@@ -107,21 +100,7 @@ class Flow:
 
     def apply(self, kind: str, entity: str, event: Any, at: float) -> None:
         """One committed event."""
-        match kind:
-            case "order":
-                self.orders.apply(entity, event, at)
-            case "store":
-                self.stores.apply(entity, event, at)
-            case "rider":
-                self.fleet.apply(entity, event, at)
-            case "dispatch":
-                self.zones.apply(entity, event)
-            case "inventory":
-                self.shelves.apply(entity, event, at)
-            case "campaign":
-                self.campaigns.apply(entity, event, at)
-            case "risk":
-                self.risks.apply(entity, event, at)
+        self._sections[kind].apply(entity, event, at)
 
     # What the gateway tells
 

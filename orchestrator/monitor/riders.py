@@ -20,7 +20,7 @@ class Fleet:
         self.dirty: set[str] = set()
         """Ids of riders whose document changed since somebody emptied this set."""
 
-    def load(self, rider_id: str, state: State) -> None:
+    def load(self, rider_id: str, state: State, now: float) -> None:
         """A rider as it is now."""
         shift = state.shift
         if shift is None and not state.cash:

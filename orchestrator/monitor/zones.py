@@ -18,17 +18,17 @@ class Zones:
         self._anomalies = anomalies
         self._currency_of = currency_of
 
-    def load(self, zone_id: str, state: State) -> None:
+    def load(self, zone_id: str, state: State, now: float) -> None:
         """A zone as it is now."""
         for parcel_id, one in state.parcels.items():
             if one.escalated_at:
                 self._raise(zone_id, parcel_id, one.cash_due, one.room, one.escalated_at)
 
-    def apply(self, zone_id: str, event: Any) -> None:
+    def apply(self, zone_id: str, event: Any, at: float) -> None:
         """One event of a zone."""
         match event:
-            case dispatch.CashEscalated(parcel_id, cash_due, room, at):
-                self._raise(zone_id, parcel_id, cash_due, room, at)
+            case dispatch.CashEscalated(parcel_id, cash_due, room, since):
+                self._raise(zone_id, parcel_id, cash_due, room, since)
             case dispatch.CashUnblocked(parcel_id) | dispatch.ParcelLeft(parcel_id):
                 self._anomalies.clear("cash-over-limits", parcel_id)
 

@@ -1,82 +1,40 @@
-"""Inbox sockets of one gateway: fan-out of committed messages, acknowledgements, timers.
+"""Inbox sockets of one gateway: who is connected, and the fan-out of committed messages.
 
 Each message is encoded once, and only if one of its owner's devices is connected here. No task is
 made per message; a session that has to look into its inbox makes one for that.
 """
 
 import asyncio
-import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
-from itertools import count
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
-
-import structlog
 
 from actors.engine.ports import Clock, Runtime
 from domain import rider, store
 from domain.errors import DoorstepError, Refused
 from domain.inbox import InboxMessage, InboxPage
+from orchestrator.push.acknowledgements import ACK_S, ASK_S, Acknowledgements
+from orchestrator.push.closing import refused, restarting, unavailable
 from orchestrator.push.connection import Connection, Receive, Send
 from orchestrator.push.direct import Writers
-from orchestrator.push.frames import CloseCode
+from orchestrator.push.member import Member
 from orchestrator.push.outbox import Outbox
-from orchestrator.push.protocol import (
-    ACK_EVERY,
-    Authenticate,
-    Close,
-    InboxSession,
-    Read,
-    Register,
-    Session,
-    event_frame,
-)
+from orchestrator.push.protocol import Authenticate, InboxSession, Read, Register, event_frame
+from orchestrator.push.tasks import Tasks
+from orchestrator.push.timer import ConnectionTimer
 
-__all__ = ["ACK_S", "Hub", "Member", "Presence", "Verify", "close_code_of", "restarting"]
+__all__ = ["Hub", "Presence", "Verify"]
 
-ACK_S = 0.2
-"""Acknowledgements of a device are passed on at most so often (real seconds), or each
-``ACK_EVERY`` messages."""
-ASK_S = 2.0
-"""Real seconds one question to an inbox may take before it is asked again."""
 RESUME_S = 15.0
 """Real seconds an inbox may be out of reach before the socket is closed (to resume)."""
 LAGS_KEPT = 1024
-
-_log = structlog.get_logger(__name__)
-_MODULES: dict[str, Any] = {"store": store, "rider": rider}
 
 Presence = Callable[[str, str, bool], None]
 """Told of (owner such as ``store/s-1``, device id, connected)."""
 Verify = Callable[[str], float]
 """Returns for how many real seconds the token is good; raises ``Refused``."""
-
-
-class Member:
-    """One connected device: its session, its socket, and the question it has open."""
-
-    __slots__ = (
-        "acking", "connected_at", "connection", "owner", "owner_id", "registered", "session",
-    )  # fmt: skip
-
-    def __init__(self, owner: str, session: InboxSession, connected_at: float) -> None:
-        self.owner = owner
-        self.connected_at = connected_at
-        """Service time: orders the connections of a device over all gateways."""
-        self.owner_id = owner.partition("/")[2]
-        self.session = session
-        self.connection: Connection
-        self.acking = False
-        self.registered = False
-        """The feed has shown this connection's registration: a later one supersedes it."""
-
-    @property
-    def module(self) -> Any:
-        """``domain.store`` or ``domain.rider``."""
-        return _MODULES[self.owner.partition("/")[0]]
 
 
 class Hub:
@@ -97,11 +55,9 @@ class Hub:
         self._heartbeat_s = heartbeat_s
         self._queue_bytes_max = queue_bytes_max
         self._members: dict[str, dict[str, Member]] = {}
-        self._acks: dict[Member, None] = {}
-        self._due: list[tuple[float, int, Connection]] = []
-        self._order = count()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
+        self._acknowledgements = Acknowledgements(runtime, self._tasks.spawn)
+        self._timer = ConnectionTimer(self._acknowledgements.flush, ACK_S)
         self._closing = False
         self.writers = Writers()
         """Of all sockets of this gateway."""
@@ -126,7 +82,7 @@ class Hub:
             writers=self.writers,
             now=time.monotonic,
             on_want=lambda want: self._on_want(member, verify, want),
-            on_received=lambda: self._on_received(member),
+            on_received=lambda: self._acknowledgements.received(member),
             on_drained=lambda: member.connection.handle(session.drained()),
         )
         self.watch(member.connection)
@@ -140,10 +96,7 @@ class Hub:
     def watch(self, connection: Connection) -> None:
         """Let the hub's timer tick this connection until it is closed. To be repeated when its
         session's ``next_at`` became earlier."""
-        connection.due_at = connection.session.next_at
-        heapq.heappush(self._due, (connection.due_at, next(self._order), connection))
-        if self._timer is None:
-            self._timer = asyncio.create_task(self._tick_for_ever(), name="push-timer")
+        self._timer.watch(connection)
 
     @property
     def closing(self) -> bool:
@@ -166,25 +119,18 @@ class Hub:
 
     def recheck(self) -> None:
         """Close every socket whose token is good no more, such as that of an unpaired device."""
-        for _, _, connection in list(self._due):
+        for connection in self._timer.connections():
             try:
                 connection.check()
-            except Refused as refused:
-                close = connection.session.fail(
-                    close_code_of(refused.code), refused.code, refused.detail
-                )
-                connection.handle(close)
+            except Refused as refusal:
+                connection.handle(refused(connection.session, refusal))
 
     async def close(self) -> None:
         """Close every socket with a resumable code and wait for the frames to leave."""
         self._closing = True
-        for _, _, connection in list(self._due):
+        for connection in self._timer.connections():
             connection.handle(restarting(connection.session))
-        timer, self._timer = self._timer, None
-        tasks = [*self._tasks, *([timer] if timer else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._timer.close(), self._tasks.close())
 
     # Consumer of the tail
 
@@ -225,7 +171,7 @@ class Hub:
         if member.session.connection_id == connection_id:
             member.registered = True
         elif member.registered:
-            _supersede(member)
+            member.supersede()
 
     # What sessions want
 
@@ -236,23 +182,21 @@ class Hub:
             case Authenticate(token):
                 self._authenticate(member, verify, token)
             case Register() | Read():
-                self._spawn(self._ask_inbox(member, want))
+                self._tasks.spawn(self._ask_inbox(member, want))
 
     def _authenticate(self, member: Member, verify: Verify, token: str) -> None:
         session = member.session
         try:
             expires_in_s = verify(token)
-        except Refused as refused:
-            member.connection.handle(
-                session.fail(close_code_of(refused.code), refused.code, refused.detail)
-            )
+        except Refused as refusal:
+            member.connection.handle(refused(session, refusal))
             return
         member.connection.check = lambda: verify(token)
         members = self._members.setdefault(member.owner, {})
         older = members.get(session.device_id)
         members[session.device_id] = member
         if older is not None:
-            _supersede(older)
+            older.supersede()
         for told in self.presence:
             told(member.owner, session.device_id, True)
         member.connection.handle(session.authenticated(time.monotonic(), expires_in_s))
@@ -270,14 +214,12 @@ class Hub:
                 )
                 member.connection.handle(session.replay(page))
                 return
-            except Refused as refused:
-                close = session.fail(close_code_of(refused.code), refused.code, refused.detail)
-                member.connection.handle(close)
+            except Refused as refusal:
+                member.connection.handle(refused(session, refusal))
                 return
             except DoorstepError as error:
                 if time.monotonic() >= give_up_at:
-                    close = session.fail(CloseCode.UNAVAILABLE, error.code, error.detail)
-                    member.connection.handle(close)
+                    member.connection.handle(unavailable(session, error))
                     return
                 await asyncio.sleep(ASK_S / 8)
 
@@ -289,78 +231,6 @@ class Hub:
             want.device_id, member.session.connection_id, want.after, want.epoch,
             member.connected_at,
         )  # fmt: skip
-
-    # Acknowledgements
-
-    def _on_received(self, member: Member) -> None:
-        unpassed = member.session.unpassed
-        if unpassed >= ACK_EVERY:
-            self._pass_ack(member)
-        elif unpassed > 0:
-            self._acks[member] = None
-
-    def _pass_ack(self, member: Member) -> None:
-        if member.acking:
-            self._acks[member] = None
-            return
-        self._acks.pop(member, None)
-        member.acking = True
-        self._spawn(self._send_ack(member))
-
-    async def _send_ack(self, member: Member) -> None:
-        session = member.session
-        offset = session.ack
-        command = member.module.AcknowledgeInbox(session.device_id, session.connection_id, offset)
-        try:
-            await self._runtime.ask(
-                member.owner,
-                command,
-                command_id="",  # Acknowledging twice is harmless.
-                timeout_s=ASK_S,
-            )
-            session.passed_ack = max(session.passed_ack, offset)
-        except Refused as refused:
-            if refused.code == "stale-connection":
-                _supersede(member)
-            else:
-                # Such as a device that was silent for too long: connecting again mends it.
-                member.connection.handle(
-                    session.fail(CloseCode.UNAVAILABLE, refused.code, refused.detail)
-                )
-        except DoorstepError:
-            self._acks[member] = None
-        finally:
-            member.acking = False
-
-    # Timer
-
-    async def _tick_for_ever(self) -> None:
-        flush_at = time.monotonic()
-        while True:
-            await asyncio.sleep(ACK_S / 4)
-            now = time.monotonic()
-            self.tick(now)
-            if now >= flush_at:
-                flush_at = now + ACK_S
-                self.flush_acks()
-
-    def tick(self, now: float) -> None:
-        """Tell the connections whose time has come."""
-        due = self._due
-        while due and due[0][0] <= now:
-            at, _, connection = heapq.heappop(due)
-            if at != connection.due_at or connection.ended:
-                continue
-            connection.tick()
-            if not connection.ended:
-                self.watch(connection)
-
-    def flush_acks(self) -> None:
-        """Pass on what devices acknowledged since the last time."""
-        acks, self._acks = self._acks, {}
-        for member in acks:
-            if member.session.unpassed > 0:
-                self._pass_ack(member)
 
     # Helpers
 
@@ -374,48 +244,7 @@ class Hub:
             del self._members[member.owner]
         for told in self.presence:
             told(member.owner, device_id, False)
-        if member.session.unpassed > 0:
-            # The device has stored these whether or not its socket lived to tell more.
-            self._pass_ack(member)
+        self._acknowledgements.left(member)
 
     def _all(self) -> list[Member]:
         return [member for members in self._members.values() for member in members.values()]
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        with suppress(asyncio.CancelledError):
-            if (error := task.exception()) is not None:
-                _log.error("push.task_failed", exc_info=error)
-
-
-def restarting(session: Session) -> Close:
-    """The gateway goes away: come back elsewhere."""
-    return session.fail(CloseCode.RESTARTING, "restarting", "Connect again and resume.")
-
-
-def close_code_of(problem: str) -> CloseCode:
-    """The close code for a refusal's code."""
-    if problem == "token-expired":
-        return CloseCode.TOKEN_EXPIRED
-    if problem == "session-ended":
-        return CloseCode.SESSION_ENDED
-    if problem.startswith("token-"):
-        return CloseCode.BAD_TOKEN
-    if problem.startswith("unknown-"):
-        return CloseCode.UNKNOWN
-    if problem == "stale-connection":
-        return CloseCode.SUPERSEDED
-    return CloseCode.FORBIDDEN
-
-
-def _supersede(member: Member) -> None:
-    member.connection.handle(
-        member.session.fail(
-            CloseCode.SUPERSEDED, "superseded", "This device opened a newer connection."
-        )
-    )

@@ -21,7 +21,8 @@ from orchestrator.push.connection import Send
 from orchestrator.push.hub import Hub
 from orchestrator.push.sessions import EndedSessions
 from orchestrator.push.tail import Consumer, Tail
-from orchestrator.push.topics import OrderTopics, Topic, serve_topic
+from orchestrator.push.topic_socket import TopicSocket
+from orchestrator.push.topics import OrderTopics, Topic
 from orchestrator.sessions import socket_token
 
 __all__ = ["Push", "mount"]
@@ -116,18 +117,17 @@ class Push:
         verify: Callable[[str], float],
         topic_of: Callable[[], Awaitable[Topic]],
     ) -> None:
-        """One socket on a topic; see :func:`orchestrator.push.topics.serve_topic`."""
+        """One socket on a topic, until it ends; see :class:`TopicSocket`."""
         settings = self.service.settings
-        await serve_topic(
+        socket = TopicSocket(
             self.hub,
-            receive,
-            send,
             audience=audience,
             verify=verify,
             topic_of=topic_of,
             heartbeat_s=settings.heartbeat_s,
             queue_bytes_max=settings.socket_queue_bytes_max,
         )
+        await socket.serve(receive, send)
 
 
 def mount(app: FastAPI, service: Service, tokens: Tokens | None = None) -> Push:

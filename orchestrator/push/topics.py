@@ -6,8 +6,7 @@ snapshot, so that a topic never holds memory for it.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -20,15 +19,13 @@ from domain import order, rider
 from domain.errors import DoorstepError, Refused
 from domain.geo import Position
 from orchestrator.api.show import show_order
-from orchestrator.push.connection import Connection, Receive, Send
 from orchestrator.push.document import time_text, without_absent
-from orchestrator.push.frames import CloseCode, Delta, Latest
-from orchestrator.push.hub import Hub, Verify, close_code_of, restarting
-from orchestrator.push.outbox import Outbox, WireFrame
+from orchestrator.push.frames import Delta, Latest
+from orchestrator.push.outbox import WireFrame
 from orchestrator.push.patch import patch_between
-from orchestrator.push.protocol import Authenticate, Phase, TopicSession
+from orchestrator.push.protocol import TopicSession
 
-__all__ = ["OrderTopics", "Topic", "serve_topic"]
+__all__ = ["OrderTopics", "Topic"]
 
 CARRIED = frozenset({"picked_up", "at_customer"})
 """Fulfilment states in which the customer may see where the rider is."""
@@ -100,70 +97,6 @@ class Topic:
         if self._encoded is None:
             self._encoded = _encoder.encode(self.document)
         return self._encoded
-
-
-async def serve_topic(
-    hub: Hub,
-    receive: Receive,
-    send: Send,
-    *,
-    audience: str,
-    verify: Verify,
-    topic_of: Callable[[], Awaitable[Topic]],
-    heartbeat_s: float,
-    queue_bytes_max: int,
-) -> None:
-    """One socket on a topic, until it ends. ``topic_of()`` is awaited after a good token and gives
-    the topic, or raises ``Refused``; retryable errors close the socket with a resumable code."""
-    session = TopicSession(Outbox(queue_bytes_max), heartbeat_s=heartbeat_s, now=time.monotonic())
-    topic: Topic | None = None
-    joining: asyncio.Task[None] | None = None
-
-    async def join(token: str) -> None:
-        nonlocal topic
-        try:
-            expires_in_s = verify(token)
-            connection.check = lambda: verify(token)
-            found: Topic = await topic_of()
-        except Refused as refused:
-            connection.handle(
-                session.fail(close_code_of(refused.code), refused.code, refused.detail)
-            )
-            return
-        except DoorstepError as error:
-            connection.handle(session.fail(CloseCode.UNAVAILABLE, error.code, error.detail))
-            return
-        if session.phase is Phase.CLOSED:
-            return
-        topic = found
-        session.authenticated(time.monotonic(), found.epoch, expires_in_s)
-        found.join(session)
-        hub.watch(connection)
-
-    def on_want(want: Any) -> None:
-        nonlocal joining
-        if isinstance(want, Authenticate):
-            joining = asyncio.create_task(join(want.token))
-
-    connection = Connection(
-        session,
-        audience=audience,
-        writers=hub.writers,
-        now=time.monotonic,
-        on_want=on_want,
-        on_drained=lambda: topic.catch_up(session) if topic else None,
-    )
-    hub.watch(connection)
-    if hub.closing:
-        connection.handle(restarting(session))
-    try:
-        await connection.run(receive, send)
-    finally:
-        if joining is not None:
-            joining.cancel()
-            await asyncio.gather(joining, return_exceptions=True)
-        if topic is not None:
-            topic.leave(session)
 
 
 class OrderTopics:

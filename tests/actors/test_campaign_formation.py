@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain import campaign
-from domain.campaign import rules
+from domain.campaign.places import find_places
 from domain.campaign.quota import Shelf
-from domain.campaign.rules import PLACES_MAX
 from domain.campaign.state import CampaignState, Seat
+from domain.campaign.terms import PLACES_MAX
 from domain.catalogue.events import StorePut
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, group_terms
 
@@ -121,8 +121,8 @@ def test_a_large_group_over_many_stores_is_decided() -> None:
         share = (campaign.Share(names[0], 1),)
         state.seats[f"k{number}"] = Seat("", "", share, "", 0.0, 0.0, True, stores=names)
     everyone = list(state.seats)
-    assert rules._places(state, everyone) is None
-    assert set((rules._places(state, everyone[:-1]) or {}).values()) == set(names)
+    assert find_places(state, everyone) is None
+    assert set((find_places(state, everyone[:-1]) or {}).values()) == set(names)
 
 
 MEMBER = st.tuples(
@@ -150,7 +150,7 @@ def test_a_group_forms_if_there_is_any_way_to_serve_members_who_want_as_much_eac
         names = tuple(names_of[one] for one in able)
         share = (campaign.Share(names[0], units),)
         state.seats[f"k{number}"] = Seat("", "", share, "", 0.0, 0.0, True, stores=names)
-    found = rules._places(state, list(state.seats))
+    found = find_places(state, list(state.seats))
     possible = any(fits(way, wants, left) for way in product(*(able for able, _ in members)))
     assert possible or found is None
     if alike:

@@ -135,7 +135,8 @@ class Play:
 
     def end(self, dice: int) -> None:
         if dice % 7 == 0:
-            self.world.ask(CAMPAIGN, campaign.End("ops", "enough"))
+            told = self.world.ask(CAMPAIGN, campaign.End("ops", "enough"))
+            assert told == self.world.view(), "the answer is the campaign as it is from then on"
 
     def finish(self) -> None:
         """Everything owed arrives and all time is over."""

@@ -10,7 +10,7 @@ from domain import campaign
 from domain import history as histories
 from domain.campaign import state as campaign_state
 from domain.campaign.brief import REPEATS_S, brief_of, followed
-from domain.campaign.order_ids import IDS_MAX, IDS_MIN, OrderIds
+from domain.campaign.order_filter import IDS_MAX, IDS_MIN, OrderFilter
 from domain.campaign.state import CampaignState, evolve
 from domain.catalogue.model import Component
 from domain.errors import Refused
@@ -34,7 +34,7 @@ def opened(at: float) -> campaign.Opened:
     return campaign.Opened(terms, (Component("cup", 1),), 1000, "ops", at)
 
 
-def bytes_of(ids: OrderIds) -> int:
+def bytes_of(ids: OrderFilter) -> int:
     return sum(len(layer) for layer in ids.layers)
 
 
@@ -45,7 +45,7 @@ def bytes_of(ids: OrderIds) -> int:
 def test_every_order_is_remembered_in_a_few_bytes_and_few_strangers_are_taken_for_one(
     count: int,
 ) -> None:
-    ids = OrderIds()
+    ids = OrderFilter()
     for number in range(count):
         ids.add(order_id(number))
     assert all(order_id(number) in ids for number in range(count))
@@ -55,12 +55,12 @@ def test_every_order_is_remembered_in_a_few_bytes_and_few_strangers_are_taken_fo
 
 
 def test_as_many_orders_as_were_expected_take_two_bytes_each_and_a_huge_quota_takes_none() -> None:
-    ids = OrderIds(50_000)
+    ids = OrderFilter(50_000)
     for number in range(50_000):
         ids.add(order_id(number))
     assert bytes_of(ids) == 2 * 65_536
     assert sum(order_id(number) in ids for number in range(200_000, 202_000)) <= 2_000 * 0.04
-    huge = OrderIds(10_000_000_000)
+    huge = OrderFilter(10_000_000_000)
     assert bytes_of(huge) == 0
     huge.add(order_id(1))
     assert bytes_of(huge) == 2 * IDS_MAX

@@ -23,7 +23,7 @@ import pytest
 
 from orchestrator import pages
 from orchestrator.auth import tokens_of
-from orchestrator.bootstrap import resolve
+from orchestrator.data_folder import resolve
 from orchestrator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ import httpx
 from playwright.sync_api import sync_playwright
 
 from orchestrator.auth import tokens_of
-from orchestrator.bootstrap import resolve
+from orchestrator.data_folder import resolve
 from orchestrator.settings import Settings
 from tests.browser.conftest import CHROMIUM, ROOT
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from orchestrator.auth import tokens_of
-from orchestrator.bootstrap import plan_of
 from orchestrator.client import DoorstepClient, ProblemError, Retries
 from orchestrator.models import Campaign, Order
+from orchestrator.placement import plan_of
 from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor
 

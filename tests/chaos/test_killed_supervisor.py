@@ -12,17 +12,18 @@ import pytest
 
 from adapters.redis.server import EmbeddedRedis
 from domain.errors import Refused
-from orchestrator.bootstrap import DataFolder
+from orchestrator.data_folder import DataFolder
 
 PARTS = """
 import asyncio, sys
 from pathlib import Path
 from orchestrator import bootstrap
+from orchestrator.data_folder import DataFolder, resolve
 from orchestrator.settings import Settings
 
 async def main():
-    settings = bootstrap.resolve(Settings(data=Path(sys.argv[1])))
-    folder = bootstrap.DataFolder(settings.data)
+    settings = resolve(Settings(data=Path(sys.argv[1])))
+    folder = DataFolder(settings.data)
     folder.lock()
     parts = await bootstrap.open_parts(settings, folder.held)
     print(parts.server.process.pid, flush=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from actors.engine.kind import Decision, Wake
 from domain import campaign, payment
-from domain.campaign.rules import PLACES_MAX
 from domain.campaign.state import capacity
+from domain.campaign.terms import PLACES_MAX
 from domain.errors import DoorstepError, Problem
 from domain.notice import Notify
 from domain.order import commands

@@ -12,6 +12,8 @@ from actors.views import KINDS_FOLLOWED
 from adapters.redis.server import EmbeddedRedis
 from domain.errors import Refused
 from orchestrator import bootstrap
+from orchestrator.data_folder import resolve
+from orchestrator.placement import plan_of
 from orchestrator.settings import Settings
 
 
@@ -25,12 +27,12 @@ async def server(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
 
 def settings(tmp_path: Path, server: EmbeddedRedis, **changed: int) -> Settings:
     given = Settings(data=tmp_path, redis_url=server.url, **changed)  # type: ignore[arg-type]
-    return bootstrap.resolve(given)
+    return resolve(given)
 
 
 def test_a_node_without_orders_follows_the_catalogue_alone(tmp_path: Path) -> None:
-    given = bootstrap.resolve(Settings(data=tmp_path, actors=2))
-    hosts = bootstrap.plan_of(given).hosts
+    given = resolve(Settings(data=tmp_path, actors=2))
+    hosts = plan_of(given).hosts
     selling = {node for node in hosts if any(shard.kind == "order" for shard in hosts[node])}
     for node in hosts:
         views = bootstrap._views_of(given, node)
@@ -87,7 +89,7 @@ async def test_data_from_before_there_were_own_shards_goes_on_with_some(
 def test_a_campaign_with_a_shard_of_its_own_shares_no_process_with_the_stock(
     actors: int, shards: int
 ) -> None:
-    plan = bootstrap.plan_of(
+    plan = plan_of(
         Settings(actors=actors, inventory_shards=shards, order_shards=shards, campaign_own_shards=3)
     )
     stock = {plan.node_of[shard] for shard in plan.shards_of("inventory")}
@@ -97,6 +99,6 @@ def test_a_campaign_with_a_shard_of_its_own_shares_no_process_with_the_stock(
 
 
 def test_one_node_hosts_own_shards_too() -> None:
-    plan = bootstrap.plan_of(Settings(actors=1, campaign_own_shards=2))
+    plan = plan_of(Settings(actors=1, campaign_own_shards=2))
     assert set(plan.hosts["node-0"]) == set(plan.all_shards())
     assert len(plan.shards_of("campaign")) == 3

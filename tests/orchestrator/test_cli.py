@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import bootstrap
 from orchestrator.auth import tokens_of
 from orchestrator.cli import app
+from orchestrator.data_folder import DataFolder, resolve
 from orchestrator.settings import Settings
 
 
@@ -22,7 +22,7 @@ def run(*arguments: object, **variables: str) -> tuple[int, str]:
 def data(tmp_path: Path) -> Path:
     """The data folder of a service that was started once."""
     folder = tmp_path / "data"
-    bootstrap.DataFolder(folder).secrets()
+    DataFolder(folder).secrets()
     return folder
 
 
@@ -52,7 +52,7 @@ def test_settings_that_are_wrong_are_named_and_no_secret_among_them_is_shown() -
 def test_a_token_of_a_started_service_is_one_it_accepts(data: Path) -> None:
     status, token = run("token", "--role", "store", "--subject", "s-1", "--data", data)
     assert status == 0
-    caller = tokens_of(bootstrap.resolve(Settings(_env_file=None, data=data))).verify(token)
+    caller = tokens_of(resolve(Settings(_env_file=None, data=data))).verify(token)
     assert (caller.role, caller.subject) == ("store", "s-1")
 
 

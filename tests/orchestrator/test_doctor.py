@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from actors.engine.ray_runtime import Cluster, connect_ray
 from domain.errors import Refused
-from orchestrator import bootstrap
 from orchestrator.cli import app
+from orchestrator.data_folder import DataFolder
 from orchestrator.doctor import Finding, examine
 from orchestrator.settings import Settings
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 @contextmanager
 def held(data: Path) -> Iterator[None]:
     """Somebody runs on the folder."""
-    folder = bootstrap.DataFolder(data)
+    folder = DataFolder(data)
     folder.lock()
     try:
         yield

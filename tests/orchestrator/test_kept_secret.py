@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from orchestrator import bootstrap
 from orchestrator.cli import app, print_settings
+from orchestrator.data_folder import DataFolder, resolve
 from orchestrator.masking import masked
 from orchestrator.settings import Settings
 
@@ -17,23 +18,23 @@ def test_the_data_folder_is_its_owners_alone(tmp_path: Path, existed: bool) -> N
     data = tmp_path / "data"
     if existed:
         data.mkdir(mode=0o755)
-    folder = bootstrap.DataFolder(data)
+    folder = DataFolder(data)
     folder.lock()
     folder.unlock()
     assert data.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_embedded_redis_keeps_its_password_over_restarts(tmp_path: Path) -> None:
-    first = bootstrap.DataFolder(tmp_path).secrets()["redis"]
+    first = DataFolder(tmp_path).secrets()["redis"]
     assert len(first) >= 32
-    assert bootstrap.DataFolder(tmp_path).secrets()["redis"] == first
+    assert DataFolder(tmp_path).secrets()["redis"] == first
 
 
 async def test_the_settings_of_the_started_parts_hold_the_kept_password(tmp_path: Path) -> None:
-    settings = bootstrap.resolve(Settings(data=tmp_path))
+    settings = resolve(Settings(data=tmp_path))
     parts = await bootstrap.open_parts(settings)
     try:
-        assert bootstrap.DataFolder(tmp_path).secrets()["redis"] in parts.settings.redis_url
+        assert DataFolder(tmp_path).secrets()["redis"] in parts.settings.redis_url
     finally:
         await parts.stop()
 

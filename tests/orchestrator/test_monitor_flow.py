@@ -15,8 +15,8 @@ from domain.order.state import evolve as evolve_order
 from domain.rider.commands import OfferedParcel
 from orchestrator import models
 from orchestrator.monitor.flow import Flow
-from orchestrator.monitor.orders import GRACE_S, READY_S
 from orchestrator.monitor.stores import OFFLINE_S
+from orchestrator.monitor.tracked import GRACE_S, READY_S
 from orchestrator.push.outbox import Outbox
 from orchestrator.push.patch import apply_patch
 from orchestrator.push.protocol import TopicSession

@@ -12,7 +12,8 @@ from domain.catalogue.model import StoreProfile
 from domain.geo import Position
 from domain.order.state import OrderState, Part, evolve
 from orchestrator.monitor.flow import Flow
-from orchestrator.monitor.orders import CANCELLING_S, READY_S
+from orchestrator.monitor.orders import CANCELLING_S
+from orchestrator.monitor.tracked import READY_S
 
 T = 1_760_000_000.0
 

@@ -14,9 +14,10 @@ from domain import store
 from domain.catalogue import PutStore, StoreProfile
 from domain.errors import Refused, Unavailable
 from domain.geo import Position
-from orchestrator.bootstrap import make_registry, make_views, plan_of
+from orchestrator.bootstrap import make_registry, make_views
 from orchestrator.client import DoorstepClient, InboxSnapshot, InboxSocket
 from orchestrator.client import sockets as client_sockets
+from orchestrator.placement import plan_of
 from orchestrator.settings import Settings
 from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.push_world import PushWorld, push_world

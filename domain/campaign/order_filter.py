@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from domain.campaign.commands import Terms
 
-__all__ = ["OrderIds", "expecting"]
+__all__ = ["OrderFilter", "expecting"]
 
 BITS = 16
 """For each id, two of them set: of 70 strangers one is taken for known (a Bloom filter)."""
@@ -20,7 +20,7 @@ SPREAD = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio: neighbours come to lie far apart (Knuth, TAOCP 3, 6.4)."""
 
 
-class OrderIds(Struct, array_like=True, gc=False):
+class OrderFilter(Struct, array_like=True, gc=False):
     """A set that only grows, for as many ids as come: ``expected`` says about how many. It may take
     an id for known that is not (so that somebody is asked in vain), never the other way round. It
     means the same in every process, and can be stored."""
@@ -61,9 +61,9 @@ class OrderIds(Struct, array_like=True, gc=False):
         return 1 << (min(max(self.expected, IDS_MIN), IDS_MAX) - 1).bit_length()
 
 
-def expecting(terms: Terms) -> OrderIds:
+def expecting(terms: Terms) -> OrderFilter:
     """Nobody yet, of a campaign with these terms."""
-    return OrderIds(sum(share.units for share in terms.quota))
+    return OrderFilter(sum(share.units for share in terms.quota))
 
 
 def _hash(order_id: str) -> int:
