@@ -4,10 +4,11 @@ import { type Api, ApiProblem, type Documents, segment } from "@shared/api";
 import { ServiceClock } from "@shared/clock";
 import { type DeviceDb, deviceId } from "@shared/db";
 import { deviceZone } from "@shared/format";
-import { inboxOverHttp } from "@shared/inbox";
+import { InboxClient, inboxOverHttp } from "@shared/inbox";
 import { ActionQueue, type StoredAction, type Wish } from "@shared/queue";
 import { whoAmI } from "@shared/session";
-import { followDevice, InboxClient, type SocketStatus } from "@shared/socket";
+import { followDevice } from "@shared/socket";
+import { isReachable, type SocketStatus } from "@shared/status";
 import { computed, reactive, ref, shallowRef, watch } from "vue";
 import { ring, soundOn } from "./bell";
 import { Keeper } from "./keeper";
@@ -25,9 +26,6 @@ export interface Refusal {
 }
 
 export type Tablet = Awaited<ReturnType<typeof openTablet>>;
-
-/** While one of these, the service can be reached, and what was pressed is on its way. */
-export const SENDING: readonly SocketStatus[] = ["live", "catching-up", "polling", "superseded"];
 
 /** Open the store's tablet from what the device holds; then connect and keep up. */
 export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSignedOut: () => void) {
@@ -77,7 +75,7 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
         status.value = now;
         trouble.value = why?.detail ?? "";
         // Another window works when superseded; what was pressed in this one still goes out.
-        if (SENDING.includes(now)) queue.open();
+        if (isReachable(now)) queue.open();
         else queue.close();
         if (now === "catching-up" || now === "polling") void clock.synchronise(api).catch(() => undefined);
         if (now === "live" || now === "polling") void readProfile().catch(() => undefined);

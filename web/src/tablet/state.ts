@@ -1,5 +1,6 @@
 /** What the tablet knows: a snapshot and every later message folded into it. Pure. */
-import type { Batch, Frames } from "@shared/socket";
+import type { Batch } from "@shared/inbox";
+import type { Frames } from "@shared/socket";
 
 export type Ticket = Frames["store.TicketDocument"];
 export type Line = Frames["store.Line"];
