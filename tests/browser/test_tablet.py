@@ -234,6 +234,28 @@ def test_offline_the_list_stays_and_actions_are_sent_once_on_return(
     assert len([url for url in sent if f"{kept}-1/accept" in url]) == 1
 
 
+def test_the_board_says_how_old_it_is_also_while_the_service_is_tried_again(
+    house: House, device: Any
+) -> None:
+    store_id = house.store()
+    page = device()
+    hangs: list[bool] = []
+    page.route_web_socket("**/socket", lambda one: one.connect_to_server() if not hangs else None)
+    page.goto(house.link("tablet", "store", store_id))
+    page.get_by_text("Live", exact=True).wait_for()
+    hangs.append(True)
+    told = page.locator("[data-banner=offline]")
+    page.context.set_offline(True)
+    told.wait_for()
+    # There is a network again, and the connection that is begun over it brings nothing yet.
+    page.context.set_offline(False)
+    page.get_by_text("Connecting", exact=True).wait_for()
+    assert told.get_by_text("Orders shown are as of").count() == 1
+    # It is no longer said once all orders are here, over HTTP.
+    page.locator("[data-banner=polling]").wait_for()
+    assert told.count() == 0
+
+
 def test_a_reload_without_network_shows_what_the_device_holds_and_keeps_the_queue(
     house: House, device: Any, shot: Any
 ) -> None:

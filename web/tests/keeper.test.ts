@@ -2,7 +2,7 @@ import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
 import { beforeEach, describe, expect, it } from "vitest";
 import { forgetSubject, openDevice } from "../src/shared/db";
-import type { Batch } from "../src/shared/socket";
+import type { Batch } from "../src/shared/inbox";
 import { Keeper } from "../src/tablet/keeper";
 
 const paused = (offset: number, reason: string): Batch => ({

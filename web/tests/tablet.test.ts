@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { StoredAction } from "../src/shared/queue";
-import type { Batch } from "../src/shared/socket";
+import type { Batch } from "../src/shared/inbox";
 import { emptyState, type Finished, fold, type Progress, type Ticket } from "../src/tablet/state";
 import { byUrgency, matches, number, shown } from "../src/tablet/work";
 

@@ -1,7 +1,9 @@
 /** The monitor's document, kept by the socket, shown a few times a second at most. */
 import type { Api, Documents } from "@shared/api";
 import { ServiceClock } from "@shared/clock";
-import { followDevice, type SocketStatus, TopicClient } from "@shared/socket";
+import { followDevice } from "@shared/socket";
+import { isCurrent, type SocketStatus } from "@shared/status";
+import { TopicClient } from "@shared/topic";
 import { onScopeDispose, ref, shallowRef } from "vue";
 
 /** A parcel on a rider's run. */
@@ -56,7 +58,7 @@ export function useFlow(api: Api, signedOut: () => void, reauthenticate: () => P
       path: "/v1/monitor/socket",
       onStatus: (now) => {
         status.value = now;
-        if (now === "live" || now === "polling") void clock.synchronise(api).catch(() => undefined);
+        if (isCurrent(now)) void clock.synchronise(api).catch(() => undefined);
         if (now === "signed-out") signedOut();
       },
       reauthenticate,
@@ -80,7 +82,7 @@ export function useFlow(api: Api, signedOut: () => void, reauthenticate: () => P
   }
 
   function sample(): void {
-    if (!document_ || (status.value !== "live" && status.value !== "polling")) return;
+    if (!document_ || !isCurrent(status.value)) return;
     const at = Date.parse(document_.at);
     if (samples.value.at(-1)?.at === at) return;
     const { p50_ms, p99_ms } = document_.push;

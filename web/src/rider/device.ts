@@ -1,15 +1,16 @@
-/** The rider's phone: its inbox on the device, what was pressed, its socket, its place on earth. */
+/** The rider's phone: its inbox on the device, what was pressed, and what is said aloud of both. */
 import { tell } from "@shared/announce";
-import { type Api, type ApiProblem, segment } from "@shared/api";
+import type { Api, ApiProblem } from "@shared/api";
 import { ServiceClock } from "@shared/clock";
-import { deviceId, forgetSubject, openDevice, type Position as Stored } from "@shared/db";
+import { forgetSubject, openDevice } from "@shared/db";
+import { openInboxDevice } from "@shared/device";
 import { money } from "@shared/format";
 import { locale } from "@shared/i18n";
-import { inboxOverHttp } from "@shared/inbox";
-import { ActionQueue, type StoredAction, type Wish } from "@shared/queue";
-import { type Batch, followDevice, type Frames, InboxClient, type SocketStatus } from "@shared/socket";
-import { computed, type ComputedRef, ref, type Ref, shallowRef, type ShallowRef } from "vue";
-import { emptyDocument, fold, type News, newsOf, type Pressed, projected, type Snapshot } from "./document";
+import type { StoredAction, Wish } from "@shared/queue";
+import type { SocketStatus } from "@shared/status";
+import { computed, type ComputedRef, type Ref, shallowRef, type ShallowRef } from "vue";
+import { type News, type Pressed, projected, type Snapshot } from "./document";
+import { RiderKeeper } from "./keeper";
 import { ring } from "./ring";
 import { t } from "./texts";
 
@@ -19,14 +20,13 @@ export interface RiderDevice {
   riderId: string;
   clock: ServiceClock;
   /** As the service last said. */
-  document: ShallowRef<Snapshot>;
+  document: Readonly<ShallowRef<Snapshot>>;
   /** The same with what was pressed and is on its way. */
   shown: ComputedRef<Snapshot>;
-  waiting: ShallowRef<readonly StoredAction[]>;
-  status: Ref<SocketStatus>;
+  waiting: Readonly<ShallowRef<readonly StoredAction[]>>;
+  status: Readonly<Ref<SocketStatus>>;
   /** Why the connection was refused, while `stopped`. */
-  trouble: Ref<string>;
-  known: Ref<boolean>;
+  trouble: Readonly<Ref<string>>;
   isWaiting(lane: string): boolean;
   press(wish: Wish): Promise<void>;
   /** Connect again, with what another window has stored meanwhile. */
@@ -37,41 +37,15 @@ export interface RiderDevice {
 }
 
 /** Open what is kept on the phone and connect. `signedOut` is called when the session is over. */
-export async function openRider(
-  api: Api,
-  riderId: string,
-  signedOut: () => void,
-  reauthenticate: () => Promise<boolean>,
-): Promise<RiderDevice> {
+export async function openRider(api: Api, riderId: string, signedOut: () => void): Promise<RiderDevice> {
   const db = await openDevice("rider");
-  if ((await db.get("facts", "subject")) !== riderId) await forgetSubject(db);
-  await db.put("facts", riderId, "subject");
-  const id = await deviceId(db, "rider");
-
   const clock = new ServiceClock();
-  const document = shallowRef<Snapshot>(emptyDocument(riderId));
-  /** Of `document`: another window may have stored a later one since. */
-  let position: Stored | null = null;
-  const known = ref(false);
-  const waiting = shallowRef<readonly StoredAction[]>([]);
   const answered = shallowRef<readonly Pressed[]>([]);
-  const status = ref<SocketStatus>("connecting");
-  const trouble = ref("");
 
-  const queue = new ActionQueue(
-    db,
-    api,
-    {
-      onChange: (now) => (waiting.value = [...now]),
-      onDone: (action) => {
-        overlay(action);
-        sayDone(action);
-      },
-      onRefused: sayRefused,
-      onSignedOut: () => void reauthenticate().then((good) => (good ? queue.open() : signedOut()), signedOut),
-    },
-    () => clock.now(),
-  );
+  const keeper = new RiderKeeper(db, riderId, ({ isWhole, news, before, after }) => {
+    if (isWhole) answered.value = [];
+    for (const one of news) sayNews(one, before, after);
+  });
 
   /** Until the socket brings the result, what was answered stays shown as done. */
   function overlay(action: Pressed): void {
@@ -79,82 +53,40 @@ export async function openRider(
     setTimeout(() => (answered.value = answered.value.filter((one) => one !== action)), OVERLAY_MS);
   }
 
-  const client = new InboxClient(
-    {
-      path: `/v1/riders/${segment(riderId)}/socket`,
-      onStatus: (now, why) => {
-        status.value = now;
-        trouble.value = why?.detail ?? "";
-        if (now === "live" || now === "polling") {
-          queue.open();
-          void clock.synchronise(api).catch(() => undefined);
-        } else if (now === "superseded") queue.open(); // what was pressed in this window still goes out
-        else if (now === "offline" || now === "stopped") queue.close();
-        else if (now === "signed-out") signedOut();
-      },
-      reauthenticate,
+  const inbox = await openInboxDevice({
+    db,
+    api,
+    clock,
+    role: "rider",
+    subject: riderId,
+    kind: "rider",
+    keeper,
+    onDone: (action) => {
+      overlay(action);
+      sayDone(action);
     },
-    id,
-    { position: async () => position, write },
-    inboxOverHttp(api, `/v1/riders/${segment(riderId)}`, id),
-  );
+    onRefused: sayRefused,
+    onSignedOut: signedOut,
+  });
+  const { status, trouble, waiting } = inbox;
 
-  /** What an earlier life of the page or another window stored. */
-  async function load(): Promise<void> {
-    const facts = db.transaction("facts").store;
-    const [kept, at] = await Promise.all([facts.get("document"), facts.get("position")]);
-    if (kept !== undefined) document.value = kept as Snapshot;
-    known.value = kept !== undefined;
-    position = (at as Stored | undefined) ?? null;
-    await queue.load();
-  }
-
-  async function write(batch: Batch): Promise<void> {
-    const heard: News[] = [];
-    let next = batch.snapshot ? (batch.snapshot.data as Snapshot) : document.value;
-    for (const event of batch.events as Frames["rider.EventFrame"][]) {
-      const news = newsOf(event);
-      if (news) heard.push(news);
-      next = fold(next, event);
-    }
-    const work = db.transaction("facts", "readwrite", { durability: "strict" });
-    await Promise.all([work.store.put(next, "document"), work.store.put(batch.position, "position"), work.done]);
-    const before = document.value;
-    document.value = next;
-    position = batch.position;
-    known.value = true;
-    if (batch.snapshot || batch.events.some((event) => event.type === "run.changed")) answered.value = [];
-    for (const news of heard) sayNews(news, before, next);
-  }
-
-  await load();
-  client.start();
-  void clock.synchronise(api).catch(() => undefined);
-  const unfollow = followDevice(client);
-  const untick = clock.tick(1_000);
-
-  const shown = computed(() => projected(document.value, [...answered.value, ...waiting.value]));
   return {
     riderId,
     clock,
-    document,
-    shown,
+    document: keeper.document,
+    shown: computed(() => projected(keeper.document.value, [...answered.value, ...waiting.value])),
     waiting,
     status,
     trouble,
-    known,
     isWaiting: (lane) => waiting.value.some((one) => one.lane === lane),
-    press: async (wish) => void (await queue.add(wish)),
-    takeOver: () => load().then(() => client.start()),
+    press: async (wish) => void (await inbox.press(wish)),
+    takeOver: inbox.takeOver,
     forget: async () => {
-      client.stop();
+      inbox.stop();
       await forgetSubject(db);
     },
     stop: () => {
-      unfollow();
-      untick();
-      client.stop();
-      queue.close();
+      inbox.stop();
       db.close();
     },
   };

@@ -60,6 +60,12 @@ export async function deviceId(db: DeviceDb, prefix: string): Promise<string> {
   return made;
 }
 
+/** The device is `subject`'s from now on: what it held of anybody else is forgotten. */
+export async function ownedBy(db: DeviceDb, subject: string): Promise<void> {
+  if ((await db.get("facts", "subject")) !== subject) await forgetSubject(db);
+  await db.put("facts", subject, "subject");
+}
+
 /** Forget everything that belongs to the subject (signed out, or paired with another store). */
 export async function forgetSubject(db: DeviceDb): Promise<void> {
   const work = db.transaction(["facts", "items", "actions"], "readwrite");

@@ -1,6 +1,6 @@
 /** The tablet's state on the device: written with its inbox position, whole or not at all. */
 import type { DeviceDb, Position } from "@shared/db";
-import type { Batch, InboxStore } from "@shared/socket";
+import type { Batch, InboxStore } from "@shared/inbox";
 import { ref } from "vue";
 import { emptyState, type Finished, fold, type Notice, type TabletState, type Ticket } from "./state";
 

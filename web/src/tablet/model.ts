@@ -1,14 +1,13 @@
-/** The tablet at work: inbox, queue, clock and bell, joined. One per paired store. */
+/** The tablet at work: its inbox, what was pressed, and its bell. One per paired store. */
 import { tell } from "@shared/announce";
 import { type Api, ApiProblem, type Documents, segment } from "@shared/api";
 import { ServiceClock } from "@shared/clock";
-import { type DeviceDb, deviceId } from "@shared/db";
+import type { DeviceDb } from "@shared/db";
+import { openInboxDevice } from "@shared/device";
 import { deviceZone } from "@shared/format";
-import { inboxOverHttp } from "@shared/inbox";
-import { ActionQueue, type StoredAction, type Wish } from "@shared/queue";
-import { whoAmI } from "@shared/session";
-import { followDevice, InboxClient, type SocketStatus } from "@shared/socket";
-import { computed, reactive, ref, shallowRef, watch } from "vue";
+import type { StoredAction, Wish } from "@shared/queue";
+import { isCurrent } from "@shared/status";
+import { computed, effectScope, reactive, ref, shallowRef, watch } from "vue";
 import { ring, soundOn } from "./bell";
 import { Keeper } from "./keeper";
 import type { Rejection, ShortReason, TabletState } from "./state";
@@ -26,17 +25,10 @@ export interface Refusal {
 
 export type Tablet = Awaited<ReturnType<typeof openTablet>>;
 
-/** While one of these, the service can be reached, and what was pressed is on its way. */
-export const SENDING: readonly SocketStatus[] = ["live", "catching-up", "polling", "superseded"];
-
 /** Open the store's tablet from what the device holds; then connect and keep up. */
 export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSignedOut: () => void) {
   const clock = new ServiceClock();
-  const device = await deviceId(db, "tablet");
   const state = shallowRef<TabletState>(emptyState());
-  const actions = shallowRef<readonly StoredAction[]>([]);
-  const status = ref<SocketStatus>("connecting");
-  const trouble = ref("");
   const query = ref("");
   const profile = shallowRef<Profile>(await keptProfile(db, storeId));
   const refusals = reactive(new Map<string, Refusal>());
@@ -54,40 +46,25 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
     () => clock.now(),
   );
 
-  const queue = new ActionQueue(
+  const inbox = await openInboxDevice({
     db,
     api,
-    {
-      onChange: (waiting) => (actions.value = waiting),
-      onDone: (action, answer) => {
-        refusals.delete(action.lane);
-        if (isTicket(answer)) settle(answer);
-      },
-      onRefused,
-      onSignedOut: () => void reauthenticate().then((good) => (good ? queue.open() : onSignedOut())),
-    },
-    () => clock.now(),
-  );
-
-  const inbox = new InboxClient(
-    {
-      path: `/v1/stores/${segment(storeId)}/socket`,
-      reauthenticate,
-      onStatus: (now, why) => {
-        status.value = now;
-        trouble.value = why?.detail ?? "";
-        // Another window works when superseded; what was pressed in this one still goes out.
-        if (SENDING.includes(now)) queue.open();
-        else queue.close();
-        if (now === "catching-up" || now === "polling") void clock.synchronise(api).catch(() => undefined);
-        if (now === "live" || now === "polling") void readProfile().catch(() => undefined);
-        if (now === "signed-out") onSignedOut();
-      },
-    },
-    device,
+    clock,
+    role: "store",
+    subject: storeId,
+    kind: "tablet",
     keeper,
-    inboxOverHttp(api, `/v1/stores/${segment(storeId)}`, device),
-  );
+    onDone: (action, answer) => {
+      refusals.delete(action.lane);
+      if (isTicket(answer)) settle(answer);
+    },
+    onRefused,
+    onStatus: (now) => {
+      if (isCurrent(now)) void readProfile().catch(() => undefined);
+    },
+    onSignedOut,
+  });
+  const { id: device, status, trouble, waiting: actions } = inbox;
 
   /** An answer is the newest word until the inbox says the same. */
   function settle(answer: Documents["Ticket"]): void {
@@ -129,11 +106,6 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
     else tell(t("refused", given), "bad");
   }
 
-  async function reauthenticate(): Promise<boolean> {
-    const identity = await whoAmI(api);
-    return identity?.role === "store" && identity.subject === storeId;
-  }
-
   async function readProfile(): Promise<void> {
     const { store_id, name, time_zone } = await api.get<Documents["Store"]>(
       `/v1/stores/${segment(storeId)}`,
@@ -152,14 +124,17 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
   const unanswered = computed(() => all.value.filter((one) => one.column === "new"));
   const escalated = computed(() => unanswered.value.some((one) => one.progress.escalation > 0));
 
-  watch(
-    // When superseded, the other window rings.
-    [() => (status.value === "superseded" ? 0 : unanswered.value.length), escalated, soundOn],
-    ([count, urgent]) => {
-      ring(count, urgent);
-      document.title = count > 0 ? `(${count}) ${t("page")}` : `${profile.value.name} · Doorstep`;
-    },
-    { immediate: true },
+  const bell = effectScope(true);
+  bell.run(() =>
+    watch(
+      // When superseded, the other window rings.
+      [() => (status.value === "superseded" ? 0 : unanswered.value.length), escalated, soundOn],
+      ([count, urgent]) => {
+        ring(count, urgent);
+        document.title = count > 0 ? `(${count}) ${t("page")}` : `${profile.value.name} · Doorstep`;
+      },
+      { immediate: true },
+    ),
   );
 
   const path = (id: string, step: string) =>
@@ -168,25 +143,15 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
   function act(id: string, kind: string, body: object = {}, about: Wish["about"] = {}): Promise<unknown> {
     refusals.delete(id);
     const sent = { ...body, device_id: device };
-    return queue.add({ lane: id, kind, method: "POST", path: path(id, kind), body: sent, about });
+    return inbox.press({ lane: id, kind, method: "POST", path: path(id, kind), body: sent, about });
   }
-
-  async function load(): Promise<void> {
-    await keeper.load();
-    await queue.load();
-  }
-
-  const stops = [followDevice(inbox), clock.tick()];
-  await load();
-  await clock.synchronise(api).catch(() => undefined);
-  inbox.start();
 
   return {
     api, clock, device, storeId, profile, state, status, trouble, heardAt: keeper.heardAt, actions, query,
     columns, all, unanswered, escalated, refusals,
     dismiss: (id: string) => keeper.dismiss(id),
     /** Connect again, with what another window has stored meanwhile. */
-    reconnect: () => load().then(() => inbox.start()),
+    reconnect: inbox.takeOver,
     accept: (id: string, prepS: number | null = null) =>
       act(id, "accept", prepS === null ? {} : { prep_s: prepS }),
     /** `code` is that of a choice which was offered; empty for the clerk's own words. */
@@ -194,7 +159,7 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
     startPicking: (id: string) => act(id, "picking"),
     /** `reason` says why not all of the line is packed; null when it is. */
     pick: (id: string, lineId: string, quantity: number, reason: ShortReason | null) =>
-      queue.add({
+      inbox.press({
         lane: id,
         kind: "pick",
         method: "PUT",
@@ -209,7 +174,7 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
     acceptReturn: (id: string, damaged: { line_id: string; quantity: number }[]) =>
       act(id, "returned", { damaged }),
     pauseStore: (paused: boolean, until: string | null, reason: string) =>
-      queue.add({
+      inbox.press({
         lane: "store",
         kind: "pause",
         method: "POST",
@@ -218,7 +183,7 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
         about: { paused },
       }),
     pauseItem: (sku: string, paused: boolean, until: string | null) =>
-      queue.add({
+      inbox.press({
         lane: `store/${sku}`,
         kind: "pause-item",
         method: "POST",
@@ -227,9 +192,8 @@ export async function openTablet(db: DeviceDb, api: Api, storeId: string, onSign
         about: { sku, paused },
       }),
     close: () => {
-      for (const stop of stops) stop();
+      bell.stop();
       ring(0, false);
-      queue.close();
       inbox.stop();
     },
   };

@@ -1,6 +1,7 @@
 /** What the tablet knows: a snapshot and every later message folded into it. Pure. */
+import type { Batch } from "@shared/inbox";
 import { codeOf } from "@shared/reasons";
-import type { Batch, Frames } from "@shared/socket";
+import type { Frames } from "@shared/socket";
 
 export type Ticket = Frames["store.TicketDocument"];
 export type Line = Frames["store.Line"];

@@ -1,62 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { ApiProblem, Unreachable } from "../src/shared/api";
 import type { Position } from "../src/shared/db";
-import {
-  type Batch,
-  InboxClient,
-  type InboxOverHttp,
-  type InboxStore,
-  mergePatch,
-  type SocketLike,
-  type SocketStatus,
-  type Timers,
-  TopicClient,
-} from "../src/shared/socket";
-
-class FakeSocket implements SocketLike {
-  onopen: (() => void) | null = null;
-  onmessage: ((event: { data: unknown }) => void) | null = null;
-  onclose: ((event: { code: number; reason: string }) => void) | null = null;
-  sent: Record<string, unknown>[] = [];
-  closed = false;
-
-  send(text: string): void {
-    this.sent.push(JSON.parse(text) as Record<string, unknown>);
-  }
-  close(): void {
-    this.closed = true;
-  }
-  say(...frames: Record<string, unknown>[]): void {
-    for (const frame of frames) this.onmessage?.({ data: JSON.stringify(frame) });
-  }
-  end(code: number): void {
-    this.onclose?.({ code, reason: "" });
-  }
-}
-
-/** Time that only moves when a test says so. */
-class ManualTimers implements Timers {
-  now = 0;
-  #due = new Map<number, { at: number; work: () => void }>();
-  #last = 0;
-
-  set(work: () => void, ms: number): unknown {
-    this.#due.set((this.#last += 1), { at: this.now + ms, work });
-    return this.#last;
-  }
-  clear(timer: unknown): void {
-    this.#due.delete(timer as number);
-  }
-  random(): number {
-    return 1;
-  }
-  pass(ms: number): void {
-    this.now += ms;
-    for (const [id, { at, work }] of [...this.#due]) {
-      if (at <= this.now && this.#due.delete(id)) work();
-    }
-  }
-}
+import { type Batch, InboxClient, type InboxOverHttp, type InboxStore } from "../src/shared/inbox";
+import type { SocketStatus } from "../src/shared/status";
+import { event, FakeSocket, HELLO, ManualTimers, settle } from "./fakes";
 
 class MemoryStore implements InboxStore {
   at: Position | null = null;
@@ -84,10 +31,6 @@ class MemoryStore implements InboxStore {
     this.at = batch.position;
   }
 }
-
-const HELLO = { frame: "hello", heartbeat_ms: 1_000, epoch: "e1", head: 3 };
-const event = (offset: number) => ({ frame: "event", offset, id: `i${offset}`, type: "x", at: "t", data: {} });
-const settle = () => new Promise((done) => setTimeout(done, 0));
 
 /** An inbox over HTTP that answers from a list, and remembers what it was asked. */
 class FakeHttp implements InboxOverHttp {
@@ -137,7 +80,7 @@ function world(store = new MemoryStore(), reauthenticate?: () => Promise<boolean
     socket.onopen?.();
     return socket;
   };
-  return { client, store, sockets, timers, statuses, opened, options };
+  return { client, store, sockets, timers, statuses, opened };
 }
 
 describe("an inbox client", () => {
@@ -426,34 +369,5 @@ describe("where no WebSocket gets through", () => {
     made.timers.pass(10_000);
     await settle();
     expect(made.statuses.at(-1)).toBe("polling");
-  });
-});
-
-describe("a topic client", () => {
-  it("keeps the document by merge patches and starts anew after a hole", async () => {
-    const { options, sockets } = world();
-    const seen: unknown[] = [];
-    const client = new TopicClient(options, { onDocument: (document) => seen.push(structuredClone(document)) });
-    client.start();
-    await settle();
-    const socket = sockets.at(-1) as FakeSocket;
-    socket.onopen?.();
-    expect(socket.sent[0]).toEqual({ frame: "auth", token: "" });
-    socket.say(
-      HELLO,
-      { frame: "snapshot", head: 1, epoch: "e", data: { a: { b: 1, c: 2 } } },
-      { frame: "delta", head: 2, data: { a: { b: null, d: 3 } } },
-    );
-    expect(seen.at(-1)).toEqual({ a: { c: 2, d: 3 } });
-    socket.say({ frame: "delta", head: 4, data: {} });
-    await settle();
-    expect(socket.closed).toBe(true);
-    expect(sockets.length).toBe(2);
-  });
-
-  it("patches as RFC 7396 says", () => {
-    const target: Record<string, unknown> = { a: [1, 2], b: { c: "x" }, d: 1 };
-    mergePatch(target, { a: [3], b: { c: null, e: { f: null, g: 1 } }, d: { h: 2 } });
-    expect(target).toEqual({ a: [3], b: { e: { g: 1 } }, d: { h: 2 } });
   });
 });
