@@ -16,7 +16,7 @@ from actors.engine.ports import (
     Record,
     Shard,
 )
-from actors.engine.shell import recover
+from actors.engine.recovery import recover
 
 __all__ = ["JournalFeed", "apply_record", "keep_views", "prime_views"]
 

@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 import structlog
 
+from actors.engine.appends import AppendQueue, Early, Queued
 from actors.engine.codec import Registry, digest_of, encode
 from actors.engine.feed import JournalFeed, apply_record, keep_views, prime_views
-from actors.engine.host import AskAnswered, Deliver, Host, Outgoing, Settled
+from actors.engine.host import Host
 from actors.engine.mailbox import Counter, Mailbox, OnAnswer
 from actors.engine.placement import Plan
 from actors.engine.ports import Clock, Effect, Journal, JournalUnavailable, Record, Shard
-from actors.engine.shell import AppendQueue, Early, Queued, Shell
+from actors.engine.shell import Shell
+from actors.engine.step import AskAnswered, Deliver, Outgoing, Settled
 from actors.engine.wire import Item
 from domain.errors import Busy, DoorstepError, Problem, Refused, Unavailable
 
