@@ -19,10 +19,9 @@ from msgspec import Raw, Struct
 from actors.engine.codec import Codec, Registry, encode
 from actors.engine.entities import Entities, Entity
 from actors.engine.job import Job
-from actors.engine.journal_health import JOURNAL_AWAY
 from actors.engine.kind import NEVER, Answered, Ask, Context, Decision, Wake
 from actors.engine.owed import OwedEffects
-from actors.engine.ports import Entry, Owed, Record, Shard, SnapshotWrite, Stored
+from actors.engine.ports import JOURNAL_AWAY, Entry, Owed, Record, Shard, SnapshotWrite, Stored
 from actors.engine.step import Arrival, AskAnswered, Deliver, Moment, Outgoing, Reply, Settled, Step
 from actors.engine.timers import Timers
 from domain.errors import Busy, DoorstepError, Problem, Unavailable

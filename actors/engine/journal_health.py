@@ -8,12 +8,10 @@ import structlog
 
 from actors.engine.ports import JournalUnavailable
 
-__all__ = ["JOURNAL_AWAY", "JournalHealth", "until_journal_answers"]
+__all__ = ["JournalHealth", "until_journal_answers"]
 
 log = structlog.get_logger(__name__)
 
-JOURNAL_AWAY = "journal-away"
-"""Code of the error of commands that are not taken while the journal is away."""
 PAUSE_FIRST_S = 0.05
 """Real seconds before what did not reach the journal is tried again; each time twice as long."""
 PAUSE_MAX_S = 1.0

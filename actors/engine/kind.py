@@ -138,7 +138,7 @@ class Kind:
     - ``wake_at(state: S) -> float``: when ``Wake`` should be sent, :data:`NEVER` for never. Called
       after every change; must be O(1) or nearly.
     - ``finished_at(state: S) -> float``: the time since which the entity is in a final state, or
-      NEVER. Finished entities leave memory some time later (and come back when addressed).
+      NEVER. Finished entities are passivated some time later (and reactivated when addressed).
     """
 
     name: str

@@ -13,6 +13,7 @@ from msgspec import Struct
 from domain.message import Command
 
 __all__ = [
+    "JOURNAL_AWAY",
     "Append",
     "Clock",
     "Effect",
@@ -29,6 +30,9 @@ __all__ = [
     "SnapshotWrite",
     "Stored",
 ]  # fmt: skip
+
+JOURNAL_AWAY = "journal-away"
+"""Code of the error with which commands are refused while the journal cannot be reached."""
 
 
 class Shard(NamedTuple):

@@ -16,9 +16,17 @@ from actors.engine.appends import AppendQueue, Early, Queued
 from actors.engine.cold import ColdIds
 from actors.engine.cold_loads import ColdLoads
 from actors.engine.host import Host
-from actors.engine.journal_health import JOURNAL_AWAY, until_journal_answers
+from actors.engine.journal_health import until_journal_answers
 from actors.engine.kind import NEVER
-from actors.engine.ports import Append, Clock, Journal, JournalUnavailable, Record, Shard
+from actors.engine.ports import (
+    JOURNAL_AWAY,
+    Append,
+    Clock,
+    Journal,
+    JournalUnavailable,
+    Record,
+    Shard,
+)
 from actors.engine.recovery import recover
 from actors.engine.step import Arrival, AskAnswered, Deliver, Outgoing, Reply, Step
 from domain.errors import Busy, Problem, Unavailable
