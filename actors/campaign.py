@@ -321,7 +321,7 @@ def finished_at(state: CampaignState) -> float:
 
 KIND = Kind(
     name="campaign",
-    few=True,
+    never_packed=True,
     state=CampaignState,
     commands=CampaignCommand,
     events=CampaignEvent,

@@ -22,7 +22,7 @@ def decide(
 
 KIND = Kind(
     name="catalogue",
-    few=True,
+    never_packed=True,
     state=CatalogueState,
     commands=CatalogueCommand,
     events=CatalogueEvent,

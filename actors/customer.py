@@ -63,5 +63,5 @@ KIND = Kind(
     decide=decide,
     evolve=evolve,
     finished_at=idle_since,
-    lasting=True,  # they only rest: what is known of them has no end
+    lasting=True,  # idle is not over: what is known of them has no end
 )

@@ -269,7 +269,7 @@ def make_kind(travel: TravelTimes) -> Kind:
     """Zones whose rounds reckon with these travel times. They never finish."""
     return Kind(
         name="dispatch",
-        few=True,
+        never_packed=True,
         state=State,
         commands=COMMANDS,
         events=EVENTS,

@@ -200,7 +200,7 @@ def _order_answered(state: InventoryState, command: Answered, now: float) -> Dec
 
 KIND = Kind(
     name="inventory",
-    few=True,
+    never_packed=True,
     state=InventoryState,
     commands=InventoryCommand,
     events=InventoryEvent,

@@ -405,7 +405,7 @@ EVENTS: Any = (
 
 KIND = Kind(
     name="store",
-    few=True,
+    never_packed=True,
     state=State,
     commands=COMMANDS,
     events=EVENTS,

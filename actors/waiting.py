@@ -21,7 +21,7 @@ def decide(state: QueueState | None, command: Join | Wake | Answered, context: C
 
 KIND = Kind(
     name="queue",
-    few=True,
+    never_packed=True,
     state=QueueState,
     commands=Join,
     events=Admitted,

@@ -21,8 +21,9 @@ from actors import inventory
 from actors import order as order_kind
 from actors.engine.codec import Codec, Registry, encode
 from actors.engine.collector import calm_collector
-from actors.engine.host import AskAnswered, Deliver, Host
+from actors.engine.host import Host
 from actors.engine.ports import Append, Record, Shard
+from actors.engine.step import AskAnswered, Deliver
 from actors.views import Views
 from adapters.redis.journal import RedisJournal
 from adapters.redis.server import EmbeddedRedis

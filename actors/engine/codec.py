@@ -17,7 +17,7 @@ from actors.engine.kind import Kind
 from actors.engine.ports import Entry, Owed, Record
 from domain.errors import Problem, error_of
 
-__all__ = ["Codec", "CodecError", "Registry", "answer_of", "digest_of", "encode"]
+__all__ = ["NOTHING", "Codec", "CodecError", "Registry", "answer_of", "digest_of", "encode"]
 
 _encoder = Encoder()
 NOTHING = b"\xc0"

@@ -2,21 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 
 from actors.engine.codec import Registry
 from actors.engine.host import Host
-from actors.engine.ports import (
-    Feed,
-    FeedRecord,
-    Journal,
-    JournalUnavailable,
-    Record,
-    Shard,
-)
-from actors.engine.shell import recover
+from actors.engine.journal_health import JournalHealth, until_journal_answers
+from actors.engine.ports import Feed, FeedRecord, Journal, Record, Shard
+from actors.engine.recovery import recover
 
 __all__ = ["JournalFeed", "apply_record", "keep_views", "prime_views"]
 
@@ -40,6 +35,7 @@ class JournalFeed:
     def __init__(self, journal: Journal, registry: Registry) -> None:
         self._journal = journal
         self._registry = registry
+        self._health = JournalHealth()
 
     async def follow(
         self, shards: Sequence[Shard], after: Mapping[Shard, int]
@@ -47,13 +43,9 @@ class JournalFeed:
         """Batches of records after the given positions, for ever; outages are waited out."""
         cursors = {shard: after.get(shard, 0) for shard in shards}
         codecs = self._registry.codecs
+        read = partial(self._journal.follow, cursors, WAIT_S)
         while True:
-            try:
-                found = await self._journal.follow(cursors, WAIT_S)
-            except JournalUnavailable as error:
-                log.warning("feed.away", error=str(error))
-                await asyncio.sleep(0.5)
-                continue
+            found = await until_journal_answers(read, self._health)
             if not found:
                 continue
             batch = []
@@ -70,16 +62,13 @@ class JournalFeed:
 
     async def states(self, shard: Shard) -> tuple[dict[str, Any], int]:
         """Every live entity's state and the position it is current to."""
+        return await until_journal_answers(partial(self._states, shard), self._health)
+
+    async def _states(self, shard: Shard) -> tuple[dict[str, Any], int]:
         host = Host(shard, self._registry.codecs[shard.kind], self._registry)
-        while True:
-            try:
-                head = (await self._journal.heads([shard]))[shard]
-                await recover(host, self._journal, head)
-                return await _decoded(host), host.position
-            except JournalUnavailable as error:
-                log.warning("feed.away", error=str(error))
-                await asyncio.sleep(0.5)
-                host = Host(shard, self._registry.codecs[shard.kind], self._registry)
+        head = (await self._journal.heads([shard]))[shard]
+        await recover(host, self._journal, head)
+        return await _decoded(host), host.position
 
 
 async def _decoded(host: Host) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Kind:
     - ``wake_at(state: S) -> float``: when ``Wake`` should be sent, :data:`NEVER` for never. Called
       after every change; must be O(1) or nearly.
     - ``finished_at(state: S) -> float``: the time since which the entity is in a final state, or
-      NEVER. Finished entities leave memory some time later (and come back when addressed).
+      NEVER. Finished entities are passivated some time later (and reactivated when addressed).
     """
 
     name: str
@@ -156,12 +156,13 @@ class Kind:
     upcasters: dict[str, Callable[[list[Any]], list[Any]]] = field(default_factory=dict)
     """Old stored name -> function from its raw array to the raw array of the next name."""
     lasting: bool = False
-    """Entities that left memory are kept for ever; else, being in a final state, they may be
+    """Entities in the cold store are kept for ever; else, being in a final state, they may be
     dropped in time: the books have their history."""
-    few: bool = False
+    never_packed: bool = False
     """Few entities, each large or busy: they stay objects in memory. Of other kinds, whatever
-    nobody touches for a moment is kept as bytes, which saves most of its memory."""
+    nobody touches for a moment is kept as bytes, which saves most of its memory (see
+    ``entities.py``)."""
     answers_kept: int = 64
     """How many answers per entity are kept to answer repeated command ids; of commands from outside
     also where they changed nothing. Of those the digest is kept for a day longer: a repeat is then
-    told that it was done, another body under the same id is told apart (see ``Host._faded``)."""
+    told that it was done, another body under the same id is told apart (see ``Entity.faded``)."""

@@ -12,13 +12,16 @@ from typing import Any
 import msgspec
 import structlog
 
+from actors.engine.appends import AppendQueue, Early, Queued
 from actors.engine.codec import Registry, digest_of, encode
 from actors.engine.feed import JournalFeed, apply_record, keep_views, prime_views
-from actors.engine.host import AskAnswered, Deliver, Host, Outgoing, Settled
+from actors.engine.host import Host
+from actors.engine.journal_health import JournalHealth, until_journal_answers
 from actors.engine.mailbox import Counter, Mailbox, OnAnswer
 from actors.engine.placement import Plan
-from actors.engine.ports import Clock, Effect, Journal, JournalUnavailable, Record, Shard
-from actors.engine.shell import AppendQueue, Early, Queued, Shell
+from actors.engine.ports import Clock, Effect, Journal, Record, Shard
+from actors.engine.shell import Shell
+from actors.engine.step import AskAnswered, Deliver, Outgoing, Settled
 from actors.engine.wire import Item
 from domain.errors import Busy, DoorstepError, Problem, Refused, Unavailable
 
@@ -30,7 +33,6 @@ Answer = Callable[..., None]
 """Takes a reply, and (from a shard of this process) the append that it depends on."""
 EFFECTS_AT_ONCE = 64
 """Calls to the outside in flight per process."""
-COLD_RETRY_S = 1.0
 
 
 class ViewsPort:
@@ -155,18 +157,15 @@ class Node:
     async def _learn_cold(self) -> None:
         """Which entities left memory before this node took its shards over; until that is known
         the cold store is asked. Nobody adds to it behind our back: older writers are fenced."""
-        known = False
-        while not known:
-            try:
-                async for shard, ids in self.journal.cold_ids(tuple(self.shells)):
-                    self.shells[shard].cold.add(ids)
-                    await asyncio.sleep(0)
-                known = True
-            except JournalUnavailable as error:
-                log.warning("node.cold_ids_away", node=self.name, error=str(error))
-                await asyncio.sleep(COLD_RETRY_S)
+        # a long read of its own: whether it works says nothing of the appends
+        await until_journal_answers(self._read_cold, JournalHealth())
         for shell in self.shells.values():
             shell.cold.know_all()
+
+    async def _read_cold(self) -> None:
+        async for shard, ids in self.journal.cold_ids(tuple(self.shells)):
+            self.shells[shard].cold.add(ids)
+            await asyncio.sleep(0)
 
     def _spawn(self, work: Any, *, vital: bool = False) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -6,13 +6,17 @@ to say leaves only when its own append has been acknowledged.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
+from actors.engine.appends import AppendQueue, Early, Queued
 from actors.engine.cold import ColdIds
-from actors.engine.host import Arrival, AskAnswered, Deliver, Host, Outgoing, Step
+from actors.engine.cold_loads import ColdLoads
+from actors.engine.host import Host
+from actors.engine.journal_health import until_journal_answers
 from actors.engine.kind import NEVER
 from actors.engine.ports import (
     JOURNAL_AWAY,
@@ -23,9 +27,11 @@ from actors.engine.ports import (
     Record,
     Shard,
 )
+from actors.engine.recovery import recover
+from actors.engine.step import Arrival, AskAnswered, Deliver, Outgoing, Reply, Step
 from domain.errors import Busy, Problem, Unavailable
 
-__all__ = ["AppendQueue", "Early", "JournalHealth", "Outbound", "Shell"]
+__all__ = ["Outbound", "Shell"]
 
 log = structlog.get_logger(__name__)
 
@@ -36,34 +42,16 @@ BATCH_MAX = 16
 next step is made; appends of several steps still share one round trip and one fsync."""
 APPENDS_IN_FLIGHT = 8
 """Steps decided ahead of the disk."""
-GATHER_TURNS = 1
-"""Turns of the loop after which an append no longer waits for others to come along: a turn of a
-busy node takes milliseconds, and what waits for the disk keeps everybody else waiting."""
 SNAPSHOT_EVERY_RECORDS = 4_000
+"""Records after which a snapshot pass starts."""
 SNAPSHOT_EVERY_ENTRIES = 40_000
+"""Entries after which one starts, if that is sooner."""
 SNAPSHOT_EVERY_S = 30.0
-"""A pass starts after so many records, entries or real seconds, whichever is first."""
+"""Real seconds after which one starts, if that is sooner still."""
 SNAPSHOT_SLICE = 100
+"""Entities per slice at most."""
 SNAPSHOT_SLICE_BYTES = 200_000
-"""Entities per slice, or as many as make so many bytes: about a millisecond of encoding."""
-
-
-class Early:
-    """How a shard answers a neighbour in the same process: without waiting for the disk.
-
-    The neighbour's own append goes to disk with the answer's or after it, never before or without
-    it (see :class:`AppendQueue`); what it says to others without an append of its own waits for
-    ``stored``.
-    """
-
-    __slots__ = ("_take",)
-
-    def __init__(self, take: "Callable[[bytes | Problem, Queued | None], None]"):
-        self._take = take
-
-    def __call__(self, reply: bytes | Problem, stored: "Queued | None" = None) -> None:
-        """Give the answer; ``stored`` is the append it depends on, None if that is on disk."""
-        self._take(reply, stored)
+"""Bytes after which a slice ends: about a millisecond of encoding."""
 
 
 class Outbound(Protocol):
@@ -76,101 +64,6 @@ class Outbound(Protocol):
     def committed(self, shard: Shard, position: int, record: Record) -> None:
         """A record is on disk."""
         ...
-
-
-class JournalHealth:
-    """Whether this process reaches the journal: told by every call, read before commands are
-    taken. Away means that commands are answered at once instead of waiting in vain."""
-
-    def __init__(self) -> None:
-        self.away = False
-
-    def failed(self, error: JournalUnavailable) -> None:
-        """A call did not reach the journal."""
-        if not self.away:
-            log.warning("journal.away", error=str(error))
-        self.away = True
-
-    def worked(self) -> None:
-        """A call did."""
-        if self.away:
-            log.info("journal.back")
-        self.away = False
-
-
-class Queued(asyncio.Future[bool]):
-    """An append on its way: whether it came to disk. ``number`` orders those of a process."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
-        self.number = number
-
-
-class AppendQueue:
-    """All appends of a node, in one round trip at a time: one fsync serves every shard.
-
-    A round trip is stored whole or not at all, and one after the other. So a shard may build on
-    what another shard of the node has only queued (see :class:`Early`): either both are on disk or
-    the second is not. While a round trip is in flight, the next one fills. An unreachable journal
-    is retried with the same appends for ever; :attr:`health` tells that it is so.
-    """
-
-    def __init__(self, journal: Journal) -> None:
-        self.health = JournalHealth()
-        self._journal = journal
-        self._waiting: list[tuple[Append, Queued]] = []
-        self._wake = asyncio.Event()
-        self._count = 0
-        self._over = False
-
-    def put(self, append: Append) -> Queued:
-        """Queue one append. Its future is True once stored, False if a writer of the node was
-        fenced: then nothing of that round trip is stored, nor of any later one."""
-        self._count += 1
-        stored = Queued(self._count)
-        if self._over:
-            stored.set_result(False)
-        else:
-            self._waiting.append((append, stored))
-            self._wake.set()
-        return stored
-
-    async def run(self) -> None:
-        """Write until a writer of the node is fenced."""
-        while not self._over:
-            await self._wake.wait()
-            await self._gathered()
-            self._wake.clear()
-            batch, self._waiting = self._waiting, []
-            if await self._write([append for append, _ in batch]):
-                self._over = True
-                batch, self._waiting = batch + self._waiting, []
-            for _, stored in batch:
-                if not stored.done():
-                    stored.set_result(not self._over)
-
-    async def _gathered(self) -> None:
-        """Let the shards of this process finish what they have at hand: what one stores because of
-        what another stores a moment before it goes to disk together with that."""
-        for _ in range(GATHER_TURNS):
-            count = len(self._waiting)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            if len(self._waiting) == count:
-                return
-
-    async def _write(self, appends: list[Append]) -> set[Shard]:
-        pause = 0.05
-        while True:
-            try:
-                fenced = await self._journal.append(appends)
-            except JournalUnavailable as error:
-                self.health.failed(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
-                continue
-            self.health.worked()
-            return fenced
 
 
 class Shell:
@@ -205,10 +98,7 @@ class Shell:
         """Answers to our own questions go first: what is begun is finished before more is begun, so
         that somebody is answered. There are no more of them than commands that were begun."""
         self._arrived = asyncio.Event()
-        self._loading: dict[str, list[Deliver]] = {}
-        self._aside = 0
-        """Commands in ``_loading``: asked for with each arrival, so it is counted along."""
-        self._looked_up: set[str] = set()
+        self._loads = ColdLoads(self.cold)
         self._leaning: Queued | None = None
         self._in_flight: deque[tuple[Step, Queued]] = deque()
         self._appended = asyncio.Event()
@@ -220,7 +110,7 @@ class Shell:
         self._progress: asyncio.Future[None] | None = None
         self._probing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._loads: set[asyncio.Task[None]] = set()
+        self._load_tasks: set[asyncio.Task[None]] = set()
 
     # ---------------------------------------------------------------- mailbox
 
@@ -259,13 +149,13 @@ class Shell:
     @property
     def backlog(self) -> int:
         """Arrivals waiting."""
-        return len(self._mailbox) + len(self._answers) + self._aside
+        return len(self._mailbox) + len(self._answers) + self._loads.waiting
 
     # ---------------------------------------------------------------- life
 
     async def recover(self) -> None:
         """Take the shard over and recover it. Waits out an unreachable journal."""
-        await self._patiently(self._recover)
+        await self._until_journal_answers(self._recover)
 
     def serve(self) -> None:
         """Serve what was recovered: arrivals, timers, and what is owed."""
@@ -291,31 +181,21 @@ class Shell:
         self.closed = True
         tasks = [
             task
-            for task in (*self._tasks, *self._loads, self._snapshot_task, self._probing)
+            for task in (*self._tasks, *self._load_tasks, self._snapshot_task, self._probing)
             if task is not None
         ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _patiently(self, work: Callable[[], Awaitable[None]]) -> None:
-        pause = 0.05
-        while True:
-            try:
-                await work()
-            except JournalUnavailable as error:
-                self._appends.health.failed(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
-            else:
-                self._appends.health.worked()
-                return
-
     async def _recover(self) -> None:
         self.host.reset()
         self.epoch, head = await self._journal.claim(self.shard)
         await recover(self.host, self._journal, head)
         self.committed = self.host.position
+
+    async def _until_journal_answers(self, work: Callable[[], Awaitable[object]]) -> None:
+        await until_journal_answers(work, self._appends.health)
 
     # ---------------------------------------------------------------- serving
 
@@ -344,41 +224,21 @@ class Shell:
             self._arrived.set()
         return batch
 
-    def _handle(self, batch: list[Arrival]) -> Step:
+    def _handle(self, batch: Sequence[Arrival]) -> Step:
         return self.host.handle(batch, self._clock.now(), asyncio.get_running_loop().time())
 
-    def _with_entities(self, batch: list[Arrival]) -> list[Arrival]:
+    def _with_entities(self, batch: Sequence[Arrival]) -> Sequence[Arrival]:
         """The arrivals whose entities are in memory or known to be new. Those of the others are put
-        aside until the cold store was asked; the rest of the shard does not wait for that.
+        aside until the cold store was asked.
 
         Nothing is awaited between this look and the decision, so that no entity can leave memory
         between them.
         """
-        may_hold, looked_up = self.cold.may_hold, self._looked_up
-        missing = self.host.missing(batch)
-        unknown = {name for name in missing if name not in looked_up and may_hold(name)}
-        if looked_up:
-            looked_up.difference_update([one.entity for one in batch if type(one) is Deliver])
-        if not unknown and not self._loading:
-            return batch
-        present: list[Arrival] = []
-        asked: list[str] = []
-        for arrival in batch:
-            if type(arrival) is not Deliver:
-                present.append(arrival)
-            elif (waiting := self._loading.get(arrival.entity)) is not None:
-                waiting.append(arrival)  # behind the others, whatever is known by now
-                self._aside += 1
-            elif arrival.entity not in unknown:
-                present.append(arrival)
-            else:
-                self._loading[arrival.entity] = [arrival]
-                self._aside += 1
-                asked.append(arrival.entity)
-        if asked:
-            task = asyncio.get_running_loop().create_task(self._load(asked))
-            self._loads.add(task)
-            task.add_done_callback(self._loads.discard)
+        present, wanted = self._loads.split(batch, self.host.missing(batch))
+        if wanted:
+            task = asyncio.get_running_loop().create_task(self._load(wanted))
+            self._load_tasks.add(task)
+            task.add_done_callback(self._load_tasks.discard)
             task.add_done_callback(self._ended)
         return present
 
@@ -389,18 +249,12 @@ class Shell:
         except JournalUnavailable as error:
             self._appends.health.failed(error)
             self._probe()
-            self._refuse_commands(self._take_back(entities))
+            self._refuse_commands(self._loads.failed(entities))
             return
         self._appends.health.worked()
         self.host.load(stored)
-        self._looked_up.update(entities)
-        self._mailbox.extendleft(reversed(self._take_back(entities)))
+        self._mailbox.extendleft(reversed(self._loads.answered(entities)))
         self._arrived.set()
-
-    def _take_back(self, entities: list[str]) -> list[Deliver]:
-        commands = [command for entity in entities for command in self._loading.pop(entity)]
-        self._aside -= len(commands)
-        return commands
 
     def _refuse_commands(self, commands: list[Deliver]) -> None:
         refusal = self._refusal()
@@ -412,7 +266,7 @@ class Shell:
         """Commands are refused while the journal is away: somebody must notice that it is back."""
         if self._probing is None or self._probing.done():
             self._probing = asyncio.get_running_loop().create_task(
-                self._patiently(self._journal.ping)
+                self._until_journal_answers(self._journal.ping)
             )
 
     async def _wait(self) -> None:
@@ -469,10 +323,10 @@ class Shell:
     def _answer(self, step: Step) -> None:
         """Give the replies whose records are on disk; the others wait for theirs (a read of what is
         still on its way, for example)."""
-        late: list[tuple[int, Any, bytes | Problem]] = []
+        late: list[Reply] = []
         for reply in step.replies:
-            if reply[0] <= self.committed:
-                self._on_reply(reply[1], reply[2])
+            if reply.position <= self.committed:
+                self._on_reply(reply.handle, reply.body)
             else:
                 late.append(reply)
         if late:
@@ -480,10 +334,10 @@ class Shell:
 
     def _answer_early(self, step: Step, stored: Queued) -> None:
         """Neighbours need not wait for the disk."""
-        late: list[tuple[int, Any, bytes | Problem]] = []
+        late: list[Reply] = []
         for reply in step.replies:
-            if type(reply[1]) is Early and reply[0] > self.committed:
-                reply[1](reply[2], stored)
+            if type(reply.handle) is Early and reply.position > self.committed:
+                reply.handle(reply.body, stored)
             else:
                 late.append(reply)
         step.replies = late
@@ -517,7 +371,7 @@ class Shell:
         self.closed = True
         self._in_flight.clear()
         self._on_fenced(self.shard)
-        for task in (*self._tasks, *self._loads):
+        for task in (*self._tasks, *self._load_tasks):
             if task is not asyncio.current_task():
                 task.cancel()
 
@@ -548,43 +402,15 @@ class Shell:
             position, covered = self.host.position, write.covered
             try:
                 await self._until_committed(position)
-                await self._patiently(lambda write=write: self._journal.write_snapshot(write))  # type: ignore[misc]
+                await self._until_journal_answers(partial(self._journal.write_snapshot, write))
             except BaseException:
-                self.host.give_pass_up(write)
+                self.host.snapshot_failed(write)
                 raise
-            self.cold.add([stored.entity_id for stored in write.cold])
-            self.host.left(write.cold)
-            self._looked_up.difference_update([stored.entity_id for stored in write.cold])
-        await self._patiently(self._trim)
+            self.host.snapshot_stored(write)
+            self._loads.passivated([stored.entity_id for stored in write.cold])
+        await self._until_journal_answers(partial(self._journal.trim, self.shard))
 
     async def _until_committed(self, position: int) -> None:
         while self.committed < position:
             self._progress = asyncio.get_running_loop().create_future()
             await self._progress
-
-    async def _trim(self) -> None:
-        await self._journal.trim(self.shard)
-
-
-async def recover(host: Host, journal: Journal, head: int) -> None:
-    """Bring a fresh host to ``head``: snapshot pages, then the tail (with cold entities it needs).
-    Nothing fires here. Entities that were stored again meanwhile may be ahead of ``head``; the host
-    then goes on until it is as far as they are, so that its position tells the truth of each."""
-    pages, position = await journal.recover(host.shard)
-    async for page in pages:
-        host.load(page)
-        await asyncio.sleep(0)
-    host.position = position
-    while host.position < max(head, host.loaded_to):
-        records = await journal.read(host.shard, host.position)
-        if not records:
-            raise JournalUnavailable(f"{host.shard}: records after {host.position} are missing")
-        for at, payload in records:
-            if at != host.position + 1:
-                raise JournalUnavailable(f"{host.shard}: trimmed while it was read; read it anew")
-            record = host.codec.record(payload)
-            cold = host.unknown(record)
-            if cold:
-                host.load(await journal.load_cold(host.shard, cold))
-            host.replay(at, record)
-        await asyncio.sleep(0)

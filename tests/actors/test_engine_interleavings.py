@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from actors.engine import host as host_module
+from actors.engine import owed, timers
 from actors.engine.codec import Registry, encode
-from actors.engine.host import Arrival, Deliver, Host, Outgoing, Settled
+from actors.engine.host import Host
 from actors.engine.kind import Kind
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
 from actors.engine.ports import JournalUnavailable, Shard, SnapshotWrite, Stored
 from actors.engine.shell import Shell
+from actors.engine.step import Arrival, Deliver, Outgoing, Settled
 from domain.errors import Unavailable
 from tests.actors.counter_kind import (
     COUNTER,
@@ -204,7 +205,7 @@ def test_very_many_due_timers_are_fired_over_several_steps() -> None:
         assert step.record is not None
         fired.append(len(step.record.entries))
     assert sum(fired) == 1_000
-    assert max(fired) <= host_module.TIMERS_MAX
+    assert max(fired) <= timers.TIMERS_MAX
 
 
 def due_together(count: int) -> Host:
@@ -229,7 +230,7 @@ def settled(sent: list[Outgoing]) -> list[Arrival]:
 def test_timers_that_are_due_together_go_off_as_fast_as_what_they_owe_is_settled() -> None:
     host = due_together(2_000)
     sent = fired(host, 1.0)
-    assert len(sent) == host_module.UNDER_WAY_MAX
+    assert len(sent) == timers.UNDER_WAY_MAX
     seen = host.handle(settled(sent[:100]), 6.0, 1.1).later
     seen += fired(host, 1.1)
     assert len(seen) == 100
@@ -245,10 +246,10 @@ def test_timers_do_not_wait_long_for_a_receiver_that_is_away() -> None:
     host = due_together(2_000)
     sent, mono = fired(host, 1.0), 1.0
     while len(sent) < 2_000:
-        due, mono = mono + host_module.UNDER_WAY_S, host.next_wake()[1]
+        due, mono = mono + timers.UNDER_WAY_S, host.next_wake()[1]
         assert mono <= due
         sent += host.handle([], 6.0, mono).later + fired(host, mono)
-    assert mono <= 1.0 + 2_000 / host_module.UNDER_WAY_MAX * host_module.UNDER_WAY_S
+    assert mono <= 1.0 + 2_000 / timers.UNDER_WAY_MAX * timers.UNDER_WAY_S
     assert len({one.entity for one in sent}) == 2_000
 
 
@@ -274,7 +275,7 @@ def test_timers_do_not_wait_for_what_was_answered_with_trouble() -> None:
 def test_beside_arrivals_few_timers_go_off() -> None:
     host = due_together(100)
     step = host.handle([deliver("new", Add(1))], 6.0, 1.0)
-    assert len(step.later) == host_module.TIMERS_BESIDE_MAX
+    assert len(step.later) == timers.TIMERS_BESIDE_MAX
     assert step.record is not None
     assert step.record.entries[-1].entity == "new"
 
@@ -286,7 +287,7 @@ def test_very_many_owed_effects_are_sent_again_over_several_steps() -> None:
     while host.next_wake()[1] <= 2.5:
         sent.append(len(host.handle([], 1.0, 2.5).now))
     assert sum(sent) == 1_000
-    assert max(sent) <= host_module.RESENDS_MAX
+    assert max(sent) <= owed.RESENDS_MAX
 
 
 def test_a_slice_ends_at_its_bytes_however_few_entities_that_are() -> None:

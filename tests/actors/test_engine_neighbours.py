@@ -11,6 +11,7 @@ from actors.engine.codec import Registry
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
 from actors.engine.ports import Append, Shard
+from domain.errors import Refused
 from tests.actors.counter_kind import COUNTER, Add, AddVia, Both, Get, SeeVia
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.memory_journal import MemoryJournal
@@ -116,6 +117,19 @@ async def test_who_stores_nothing_speaks_of_a_neighbours_change_only_once_that_i
     assert not asked.done()
     world.journal.disk.set()
     assert await asked == Both(3, 0)
+
+
+async def test_that_a_key_was_used_is_said_only_once_that_use_is_on_disk(world: World) -> None:
+    world.journal.disk.clear()
+    first = asyncio.ensure_future(world.ask(HERE, Add(3), "one"))
+    await world.journal.arrived.wait()
+    other = asyncio.ensure_future(world.ask(HERE, Add(5), "one"))
+    await world.turns()
+    assert not other.done()
+    world.journal.disk.set()
+    assert await first == 3
+    with pytest.raises(Refused, match="idempotency-key-reused"):
+        await other
 
 
 async def test_a_crash_before_the_disk_takes_both_changes_away(world: World) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from actors.engine import host, shell
+from actors.engine import owed, shell
 from actors.engine.codec import Registry
-from actors.engine.host import ANSWERS_FADE_S, Deliver
+from actors.engine.entities import ANSWERS_FADE_S
 from actors.engine.kind import Context, Wake
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.node import ViewsPort
 from actors.engine.placement import Plan
 from actors.engine.ports import Append, Shard, Stored
+from actors.engine.step import Deliver
 from domain.errors import Busy, Refused, Unavailable
 from tests.actors.counter_kind import (
     COUNTER,
@@ -136,7 +137,7 @@ async def test_a_command_whose_answer_made_room_is_not_done_again(
         await world.snapshot()
     if meanwhile == "rest":
         host = world.runtime.nodes[world.node_of(HERE)].shells[PLAN.shard_of("counter", HERE)].host
-        host._packed[HERE] = host._pack(host._live.pop(HERE))
+        host._entities.pack(HERE)
     if meanwhile in ("restart", "snapshot"):
         await world.restart()
     world.clock.advance(ANSWERS_FADE_S - 1.0)
@@ -162,7 +163,7 @@ async def test_a_command_that_changed_nothing_is_remembered_like_one_that_did(
         await world.runtime.crash(world.node_of(HERE))
         await world.runtime.restart(world.node_of(HERE))
     if meanwhile == "rest":
-        host._packed[HERE] = host._pack(host._live.pop(HERE))
+        host._entities.pack(HERE)
         assert dict(host.states()) == {}, "it has no state that a view could load"
     with pytest.raises(Refused, match="idempotency-key-reused"):
         await world.ask(HERE, SetTo(7), "one")
@@ -218,7 +219,7 @@ async def test_commands_of_other_entities_leave_nothing_behind(world: World) -> 
         await world.ask(THERE, Pay(HERE, 1), f"pay-{number}")
     await world.eventually(HERE, 3 * COUNTER.answers_kept)
     host = world.runtime.nodes[world.node_of(HERE)].shells[PLAN.shard_of("counter", HERE)].host
-    assert host._get(HERE).past is None  # type: ignore[union-attr]
+    assert host._entities.get(HERE).past is None  # type: ignore[union-attr]
 
 
 async def test_the_same_command_id_with_another_body_is_refused(world: World) -> None:
@@ -277,7 +278,7 @@ async def test_an_owed_effect_is_sent_again_after_a_restart_of_its_sender(world:
 async def test_an_owed_effect_never_leaves_before_what_owes_it_is_stored(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "RESEND_FIRST_S", 0.001)
+    monkeypatch.setattr(owed, "RESEND_FIRST_S", 0.001)
     append, shard = world.journal.append, PLAN.shard_of("counter", HERE)
 
     async def slow(appends: Sequence[Append]) -> set[Shard]:
@@ -287,7 +288,7 @@ async def test_an_owed_effect_never_leaves_before_what_owes_it_is_stored(
 
     monkeypatch.setattr(world.journal, "append", slow)
     paying = asyncio.ensure_future(world.ask(HERE, Pay(THERE, 5), "pay"))
-    waiting = world.runtime.nodes[world.node_of(HERE)].shells[shard].host._unsettled
+    waiting = world.runtime.nodes[world.node_of(HERE)].shells[shard].host._owed._unsettled
 
     async def would_be_sent_again() -> bool:
         return any(pending.attempts > 3 for pending in waiting.values())
@@ -510,7 +511,7 @@ async def test_a_defect_in_a_rule_hurts_only_its_own_command(world: World) -> No
 async def test_what_a_receiver_fails_at_stays_owed_until_it_can_take_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "RESEND_FIRST_S", 0.01)
+    monkeypatch.setattr(owed, "RESEND_FIRST_S", 0.01)
     failed = asyncio.Event()
 
     def decide(state: Any, command: Any, context: Context) -> Any:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as replaced
 
-from actors.engine import host as engine_host
 from actors.engine import shell as engine_shell
 from actors.engine.codec import encode
+from actors.engine.entities import Entity, unpacked
 from actors.engine.host import Host
 from actors.engine.kind import Kind
+from actors.engine.owed import OwedEffects
 from actors.engine.ports import Append, Shard, Stored
 from actors.engine.shell import Shell
 from actors.order import serving
@@ -136,7 +137,7 @@ def test_missing_units_that_are_sold_again_for_a_refused_substitute_are_found(
 
 
 def test_commands_done_twice_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Host, "_remember", lambda *_: None)
+    monkeypatch.setattr(Entity, "remember", lambda *_: None)
     # a repeat that is done again is seen by its second effect or by its other answer
     assert re.search("twice|answered otherwise", found(monkeypatch))
 
@@ -211,12 +212,12 @@ def test_a_writer_that_is_not_fenced_is_found(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_effects_forgotten_by_a_recovery_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    load, track = Host.load, Host._track
+    load, track = Host.load, OwedEffects.track
 
     def forgetful(self: Host, page: Sequence[Stored]) -> None:
-        monkeypatch.setattr(engine_host.Host, "_track", lambda *_: None)
+        monkeypatch.setattr(OwedEffects, "track", lambda *_: None)
         load(self, page)
-        monkeypatch.setattr(engine_host.Host, "_track", track)
+        monkeypatch.setattr(OwedEffects, "track", track)
 
     monkeypatch.setattr(Host, "load", forgetful)
     assert "owed" in found(monkeypatch)
@@ -228,7 +229,7 @@ def test_records_applied_twice_by_a_recovery_are_found(monkeypatch: pytest.Monke
     def ignorant(self: Host, page: Sequence[Stored]) -> None:
         stale = []
         for stored in page:
-            packed = engine_host._packed_decoder.decode(stored.data)
+            packed = unpacked(stored.data)
             packed.position = 0
             stale.append(stored._replace(data=encode(packed)))
         load(self, stale)

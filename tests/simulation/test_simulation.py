@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from actors.engine import host
+from actors.engine import timers
 from tests.simulation.playing import play, quiet_engine
 
 pytestmark = pytest.mark.timeout(900)
@@ -33,7 +33,7 @@ def test_nothing_that_was_promised_is_broken_by_any_fault(
 def test_nothing_breaks_where_few_timers_may_have_effects_under_way(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "UNDER_WAY_MAX", 2)
+    monkeypatch.setattr(timers, "UNDER_WAY_MAX", 2)
     play(seed, monkeypatch)
 
 
