@@ -8,7 +8,6 @@ quota and its tickets reach their stores. DOMAIN, Group-buy and Flash sale.
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -35,6 +34,7 @@ from domain.customer.commands import CheckNewcomer
 from domain.errors import Problem, Refused, error_of
 from domain.geo import Position
 from domain.neighbourhood import Candidate, preference
+from domain.order import ids
 from domain.order.commands import Place, RecordGroup
 from domain.order.events import (
     Cancelled,
@@ -148,7 +148,7 @@ def seats_won(seats: Seats, context: Context) -> Seats | Problem:
     for number, (part, pieces, freight) in enumerate(
         zip(parts, shares, share_freight(fee, shares), strict=True), seats.number
     ):
-        fulfilment_id = f"{seats.claim.order_id}-{number}"
+        fulfilment_id = ids.fulfilment_id(seats.claim.order_id, number)
         made = fulfilment_of(fulfilment_id, part, freight)
         fulfilments.append(replace(made, campaign_id=seats.campaign_id))
         lines += [replace(piece, fulfilment_id=fulfilment_id) for piece, _ in pieces]
@@ -209,7 +209,7 @@ def _named(claim: Claim, number: int, campaign_id: str) -> Claim:
     it for its own."""
     stores = " ".join(sorted(claim.stores))
     wish = f"{campaign_id} {claim.customer_id} {claim.quantity} {claim.group_id} {stores}"
-    return replace(claim, claim_id=f"{claim.order_id}-{number}.{crc32(wish.encode()):08x}")
+    return replace(claim, claim_id=ids.claim_id(claim.order_id, number, wish))
 
 
 def _for_newcomers(brief: Brief) -> bool:
@@ -368,7 +368,7 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
         tuple(candidates), group_id=state.group_id, late=True, asked_at=context.now,
     )  # fmt: skip
     claim = _named(_within_limits(claim, line, candidates, context), number, state.campaign_id)
-    next_line = max(int(line.line_id.rpartition("/")[2]) for line in state.lines) + 1
+    next_line = ids.next_line_number(state.lines)
     seats = Seats(state.campaign_id, claim, line, candidates, number, next_line, state.freight)
     seats.newcomer = _for_newcomers(brief) and not state.heads_group
     return _ask_claim(seats)
@@ -470,7 +470,7 @@ def _go(turn: Turn, group_id: str, unit_price: int, store_id: str) -> None:
     )
     held = [part.fulfilment.fulfilment_id for part in state.parts if part.state == "held"]
     reason = "more members, lower price"
-    back = refund_cuts(state, cuts, f"{state.claim_id}-ladder", reason, turn.now)
+    back = refund_cuts(state, cuts, ids.ladder_refund_id(state.claim_id), reason, turn.now)
     refund(turn, back)
     turn.record(SeatConfirmed(turn.now, group_id, cuts))
     for part in turn.state.parts:
@@ -494,7 +494,7 @@ def _take_from(turn: Turn, store_id: str) -> None:
     to = at_store(state, store_id, turn.context)
     fulfilments, lines = [], []
     for number, part in enumerate(held, state.number + 1):
-        fulfilment_id = f"{state.order_id}-{number}"
+        fulfilment_id = ids.fulfilment_id(state.order_id, number)
         moved = fulfilment_of(fulfilment_id, to, part.fulfilment.freight)
         fulfilments.append(replace(moved, campaign_id=state.campaign_id))
         lines += [replace(line, fulfilment_id=fulfilment_id) for line in lines_of(state, part)]

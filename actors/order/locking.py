@@ -16,6 +16,7 @@ from domain.geo import Position
 from domain.inventory.commands import Lock, Release
 from domain.inventory.events import Locked
 from domain.message import Command
+from domain.order import ids
 from domain.order.events import Line
 from domain.order.placing import Piece, lock_items, share_out
 
@@ -195,7 +196,7 @@ def _plan(quest: Quest, context: Context) -> list[Hold]:
         items = lock_items(pieces)
         hold = _held(unused, part, items)
         if hold is None:
-            fulfilment_id = f"{quest.order_id}-{quest.number}"
+            fulfilment_id = ids.fulfilment_id(quest.order_id, quest.number)
             quest.number += 1
             lock = Lock(fulfilment_id, quest.order_id, items, quest.expires_at, quest.channel)
             hold = Hold(fulfilment_id, part, pieces, lock)

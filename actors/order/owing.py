@@ -17,6 +17,7 @@ from domain.inventory.commands import (
     SellReserved,
 )
 from domain.notice import Notify
+from domain.order import ids
 from domain.order.events import FulfilmentCancelled, Paid, RefundRequested
 from domain.order.money import cash_due, refund_parts
 from domain.order.rules import ending
@@ -162,7 +163,7 @@ def end_parked(turn: Turn, fulfilment_id: str, reason: str) -> None:
 def refund_cancelled(turn: Turn, fulfilment_ids: Sequence[str], reason: str) -> None:
     """All that these fulfilments, now cancelled or returned, had cost, in one refund."""
     parts = [part for part in turn.state.parts if part.fulfilment.fulfilment_id in fulfilment_ids]
-    refund_id = f"{fulfilment_ids[0]}-cancelled"
+    refund_id = ids.cancelled_refund_id(fulfilment_ids[0])
     refund(turn, refund_parts(turn.state, parts, refund_id, reason, turn.now))
 
 
@@ -189,7 +190,7 @@ def give_back(turn: Turn, part: Part, reason: str, damaged: Iterable[tuple[str, 
             ]
     if items:
         fulfilment_id = fulfilment.fulfilment_id
-        command = Return(f"{fulfilment_id}-return", fulfilment_id, tuple(items), reason)
+        command = Return(ids.return_id(fulfilment_id), fulfilment_id, tuple(items), reason)
         turn.owe(to, command, True)
 
 
@@ -205,7 +206,7 @@ def correct_freed(turn: Turn, part: Part, short: Iterable[tuple[str, int]]) -> N
     (see ``mending.correction_answered``)."""
     fulfilment_id = part.fulfilment.fulfilment_id
     apart = part.sold or part.fulfilment.campaign_id
-    _correct(turn, part, short, f"{fulfilment_id}-freed" if apart else fulfilment_id)
+    _correct(turn, part, short, ids.freed_lock_id(fulfilment_id) if apart else fulfilment_id)
 
 
 def _correct(turn: Turn, part: Part, short: Iterable[tuple[str, int]], holder: str) -> None:
@@ -213,7 +214,7 @@ def _correct(turn: Turn, part: Part, short: Iterable[tuple[str, int]], holder: s
     if items:
         turn.owe(
             f"inventory/{part.fulfilment.store_id}",
-            CorrectShort(f"{part.fulfilment.fulfilment_id}-short", holder, items),
+            CorrectShort(ids.short_id(part.fulfilment.fulfilment_id), holder, items),
             True,
         )
 
@@ -225,7 +226,7 @@ def keep_on_shelf(turn: Turn, part: Part, unwanted: Iterable[tuple[str, int]]) -
     if items:
         turn.owe(
             f"inventory/{part.fulfilment.store_id}",
-            KeepOnShelf(f"{fulfilment_id}-unwanted", fulfilment_id, items, UNWANTED),
+            KeepOnShelf(ids.unwanted_id(fulfilment_id), fulfilment_id, items, UNWANTED),
             True,
         )
 

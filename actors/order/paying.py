@@ -42,7 +42,8 @@ from domain.order.events import (
     RefundDone,
     Reinstated,
 )
-from domain.order.money import refund_payment, refund_units, whole_refund_id
+from domain.order.ids import whole_refund_id
+from domain.order.money import refund_payment, refund_units
 from domain.order.placing import fulfilment_of, share_freight
 from domain.order.rules import (
     OPEN_PAYMENTS,

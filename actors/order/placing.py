@@ -15,6 +15,7 @@ from domain.customer.commands import CheckCod
 from domain.errors import Problem, Refused, error_of
 from domain.order.commands import Place
 from domain.order.events import CodConfirmed, Fulfilment, Line, Paid, Placed
+from domain.order.ids import free_payment_id
 from domain.order.placing import (
     check_wish,
     demand_of,
@@ -207,7 +208,7 @@ def _confirmed(placed: Placed, state: OrderState, context: Context) -> Decision:
         for part in turn.state.parts:
             open_ticket(turn, part)
     else:
-        keep(turn, Paid(placed.at, f"{placed.order_id}-p0", "none", "", 0))
+        keep(turn, Paid(placed.at, free_payment_id(placed.order_id), "none", "", 0))
     return turn.answer()
 
 

@@ -17,6 +17,7 @@ from actors.order.turn import Turn
 from domain.campaign.commands import Reassign
 from domain.campaign.events import Reassigned
 from domain.errors import Problem, Refused, error_of
+from domain.order import ids
 from domain.order.events import FulfilmentRerouted
 from domain.order.placing import fulfilment_of
 from domain.order.state import OrderState, Part, destination, find_part, lines_of
@@ -72,7 +73,7 @@ def units_given(context: Context) -> Reassigned | None:
 def take(turn: Turn, part: Part, given: Reassigned, reason: str) -> None:
     """The part is rerouted to where its units are now, and sold from there."""
     state, old = turn.state, part.fulfilment
-    fulfilment_id = f"{state.order_id}-{state.number + 1}"
+    fulfilment_id = ids.fulfilment_id(state.order_id, state.number + 1)
     to = at_store(state, given.share.store_id, turn.context)
     new = replace(fulfilment_of(fulfilment_id, to, old.freight), campaign_id=old.campaign_id)
     lines = tuple([replace(line, fulfilment_id=fulfilment_id) for line in lines_of(state, part)])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.engine.kind import Context
 from actors.order.locking import Quest
+from domain.order.ids import next_line_number
 from domain.order.placing import demand_of
 from domain.order.state import OrderState, Part, destination, lines_of, units_due
 from domain.routing import Part as PlannedPart
@@ -26,7 +27,7 @@ def seek(state: OrderState, units: Mapping[str, int], context: Context) -> Quest
         store_id="",
         expires_at=context.now + policy.unpaid_s,
         number=state.number + 1,
-        next_line=_next_line(state),
+        next_line=next_line_number(state.lines),
         whole=tuple(state.marks),
     )
 
@@ -57,7 +58,3 @@ def at_store(state: OrderState, store_id: str, context: Context) -> PlannedPart:
         return PlannedPart(found.store, found.zone, (), found.distance_m)
     store = context.views.stores[store_id]
     return PlannedPart(store, store.zones[0] if position and store.zones else None, ())
-
-
-def _next_line(state: OrderState) -> int:
-    return max([int(line.line_id.rpartition("/")[2]) for line in state.lines], default=0) + 1

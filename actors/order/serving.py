@@ -40,6 +40,7 @@ from domain.order.events import (
     FulfilmentUncollected,
     PaymentFlagged,
 )
+from domain.order.ids import short_refund_id
 from domain.order.money import cash_due, refund_short
 from domain.order.rules import CASH_DIFFERENCE, LIVE_STATES, WITH_STORE, progresses
 from domain.order.state import CASH, FINAL_PARTS, OrderState, Part, find_part, lines_of, units_due
@@ -124,7 +125,7 @@ def record_picked(state: OrderState, command: RecordPicked, context: Context) ->
         return turn.decision()
     for reason, (suffix, why) in REFUNDS.items():
         units = _of(short, reasons, reason)
-        refund_id = f"{command.fulfilment_id}-{suffix}"
+        refund_id = short_refund_id(command.fulfilment_id, suffix)
         refund(turn, refund_short(turn.state, units, refund_id, turn.now, why))
     if cash_taken:
         if part.cash == due and not (state.flags or {}).get(command.fulfilment_id):

@@ -16,6 +16,7 @@ from domain.catalogue.model import ChannelPolicy, Sku
 from domain.catalogue.rules import explode
 from domain.errors import Refused
 from domain.inventory.commands import LockItem
+from domain.order import ids
 from domain.order.commands import Place, PlaceLine
 from domain.order.events import Fulfilment, Line, Unit
 from domain.pricing import apportion, freight, units_amount
@@ -79,7 +80,7 @@ def price(
         sku = skus[name]
         lines.append(
             Line(
-                f"{order_id}/{number + 1}",
+                ids.line_id(order_id, number + 1),
                 name,
                 sku.name,
                 quantity,
@@ -144,7 +145,7 @@ def share_out(
             amount = units_amount(line.amount, line.quantity, before, count)
             piece_id = line_id
             if before:
-                piece_id = f"{line_id.rpartition('/')[0]}/{next_line}"
+                piece_id = ids.line_id(ids.order_of_line(line_id), next_line)
                 next_line += 1
             piece = replace(line, line_id=piece_id, quantity=count, amount=amount)
             pieces.append((piece, count))

@@ -44,10 +44,11 @@ from domain.order.events import (
     Reseated,
     SeatConfirmed,
 )
+from domain.order.ids import number_of
 
 __all__ = [
     "CASH", "FINAL_PARTS", "FINAL_STATES", "LOCK_GONE", "Mark", "OrderState", "Part", "Payment",
-    "Refund", "destination", "evolve", "find_part", "finished_at", "lines_of", "number_of",
+    "Refund", "destination", "evolve", "find_part", "finished_at", "lines_of",
     "units_due",
 ]  # fmt: skip
 
@@ -217,11 +218,6 @@ def units_due(state: OrderState, line: Line) -> int:
     """Units of a line that its store is to hand over: those ordered less the short ones."""
     mark = state.marks.get(line.line_id)
     return line.quantity - mark.short if mark else line.quantity
-
-
-def number_of(fulfilment_id: str) -> int:
-    """The running number at a fulfilment id's end."""
-    return int(fulfilment_id.rpartition("-")[2])
 
 
 def finished_at(state: OrderState) -> float:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from domain import order
+from domain.order.ids import order_of
 from domain.order.rules import CASH_DIFFERENCE
 from domain.order.state import CASH, FINAL_PARTS, FINAL_STATES, OrderState
 from orchestrator.monitor.anomalies import Anomalies, Facts, Remedy
@@ -171,7 +172,7 @@ class OrderBook:
         for order_id, state, since in self.orders.overdue(now):
             self._stuck_order(order_id, state, since)
         for fulfilment_id, state, since in self.parts.overdue(now):
-            self._stuck_part(_order_of(fulfilment_id), fulfilment_id, state, since)
+            self._stuck_part(order_of(fulfilment_id), fulfilment_id, state, since)
         for fulfilment_id, _, _ in self._due.overdue(now):
             self.late[fulfilment_id] = None
 
@@ -439,10 +440,6 @@ def _part_deadline(part: _Part, since: float, tracked: _Order) -> float | None:
         case "returning":
             return since + RETURNING_S
     return None
-
-
-def _order_of(fulfilment_id: str) -> str:
-    return fulfilment_id.rpartition("-")[0]
 
 
 def _cancel(order_id: str) -> Remedy:
