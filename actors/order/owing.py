@@ -20,8 +20,9 @@ from domain.notice import Notify
 from domain.order import ids
 from domain.order.events import FulfilmentCancelled, Paid, RefundRequested
 from domain.order.money import cash_due, refund_parts
+from domain.order.placing import stock_items
 from domain.order.rules import ending
-from domain.order.state import OrderState, Part, find_part, lines_of, units_due
+from domain.order.state import OrderState, Part, due_units, find_part, lines_of, units_due
 from domain.payment import QueryPayment, RefundPayment
 from domain.store.commands import (
     UNWANTED,
@@ -102,11 +103,7 @@ def deduct(turn: Turn, part: Part) -> None:
 def sell_reserved(turn: Turn, part: Part) -> None:
     """The part's units leave their campaign's quota as a sale; the answer tells if they did."""
     fulfilment = part.fulfilment
-    items = tuple(
-        LockItem(line.line_id, unit.sku, line.quantity * unit.quantity)
-        for line in lines_of(turn.state, part)
-        for unit in line.stock
-    )
+    items = stock_items((line, line.quantity) for line in lines_of(turn.state, part))
     turn.owe(
         f"inventory/{fulfilment.store_id}",
         SellReserved(fulfilment.fulfilment_id, turn.state.order_id, fulfilment.campaign_id, items),
@@ -138,12 +135,7 @@ def unassign(turn: Turn, part: Part) -> None:
 def record_sale(turn: Turn, part: Part) -> None:
     """The part's goods have left although its lock was gone: the books follow them."""
     fulfilment_id = part.fulfilment.fulfilment_id
-    items = tuple(
-        LockItem(line.line_id, unit.sku, units * unit.quantity)
-        for line in lines_of(turn.state, part)
-        if (units := units_due(turn.state, line))
-        for unit in line.stock
-    )
+    items = _stock_of(turn, part, dict(due_units(turn.state, part)))
     if items:
         turn.owe(
             f"inventory/{part.fulfilment.store_id}",
@@ -328,12 +320,8 @@ def notify_customer(turn: Turn, template: str, **facts: str) -> None:
 
 def _stock_of(turn: Turn, part: Part, units: Mapping[str, int]) -> tuple[LockItem, ...]:
     """So many units per line id, in the SKUs that stock knows."""
-    return tuple(
-        LockItem(line.line_id, unit.sku, unit.quantity * units[line.line_id])
-        for line in lines_of(turn.state, part)
-        if line.line_id in units
-        for unit in line.stock
-    )
+    lines = [line for line in lines_of(turn.state, part) if line.line_id in units]
+    return stock_items((line, units[line.line_id]) for line in lines)
 
 
 def _ticket(state: OrderState, part: Part, now: float) -> OpenTicket:

@@ -43,7 +43,16 @@ from domain.order.events import (
 from domain.order.ids import short_refund_id
 from domain.order.money import cash_due, refund_short
 from domain.order.rules import CASH_DIFFERENCE, LIVE_STATES, WITH_STORE, progresses
-from domain.order.state import CASH, FINAL_PARTS, OrderState, Part, find_part, lines_of, units_due
+from domain.order.state import (
+    CASH,
+    FINAL_PARTS,
+    OrderState,
+    Part,
+    due_units,
+    find_part,
+    lines_of,
+    units_due,
+)
 from domain.store.commands import (
     MISSING,
     SHORT_REASONS,
@@ -119,8 +128,7 @@ def record_picked(state: OrderState, command: RecordPicked, context: Context) ->
     correct_short(turn, part, _of(short, reasons, *NOT_THERE))
     keep_on_shelf(turn, part, _of(short, reasons, UNWANTED))
     cash_taken = state.payment == "cod" and part.state in ("delivered", "collected", "completed")
-    nothing_left = not any(units_due(turn.state, line) for line in lines_of(turn.state, part))
-    if nothing_left and not cash_taken:
+    if not due_units(turn.state, part) and not cash_taken:
         _nothing_left(turn, part, UNWANTED if UNWANTED in reasons.values() else "all short")
         return turn.decision()
     for reason, (suffix, why) in REFUNDS.items():
@@ -299,8 +307,7 @@ def _picked_too_late(
 def _nothing_was_there(turn: Turn, part: Part, reason: str) -> None:
     """A cancel has freed units that the store did not find: they leave the books."""
     if reason == ALL_SHORT:
-        due = ((line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part))
-        _count_freed(turn, part, tuple((line_id, units) for line_id, units in due if units))
+        _count_freed(turn, part, due_units(turn.state, part))
 
 
 def _count_freed(turn: Turn, part: Part, missing: Units) -> None:

@@ -48,7 +48,7 @@ from domain.order.ids import number_of
 
 __all__ = [
     "CASH", "FINAL_PARTS", "FINAL_STATES", "LOCK_GONE", "Mark", "OrderState", "Part", "Payment",
-    "Refund", "destination", "evolve", "find_part", "finished_at", "lines_of",
+    "Refund", "destination", "due_units", "evolve", "find_part", "finished_at", "lines_of",
     "units_due",
 ]  # fmt: skip
 
@@ -218,6 +218,12 @@ def units_due(state: OrderState, line: Line) -> int:
     """Units of a line that its store is to hand over: those ordered less the short ones."""
     mark = state.marks.get(line.line_id)
     return line.quantity - mark.short if mark else line.quantity
+
+
+def due_units(state: OrderState, part: Part) -> tuple[tuple[str, int], ...]:
+    """(line id, units due) of every line of a fulfilment of which any are."""
+    due = [(line.line_id, units_due(state, line)) for line in lines_of(state, part)]
+    return tuple([(line_id, units) for line_id, units in due if units])
 
 
 def finished_at(state: OrderState) -> float:
