@@ -31,7 +31,6 @@ from domain.inventory.commands import (
     TransferIn,
 )
 from domain.inventory.events import (
-    AnomalyFound,
     LockConfirmed,
     Locked,
     ReplenishmentSuggested,
@@ -73,10 +72,10 @@ def decide(
     known = InventoryState() if state is None else state
     match command:
         case Lock():
-            events = rules.lock(known, command, now)
-            if not events:
+            change = rules.lock(known, command, now)
+            if not change:
                 return Decision(reply=rules.locked_reply(known, command.fulfilment_id))
-            return _decision(events, events[0], context)
+            return _decision(change, change[0], context)
         case Deduct():
             return Decision(rules.deduct(known, command, now), True)
         case RecordSale():
@@ -103,64 +102,60 @@ def decide(
 
 def _document(state: InventoryState, command: DocumentCommand, context: Context) -> Decision:
     now = context.now
+    change: rules.Change
     sends: list[Send] = []
     match command:
         case Return():
-            events = rules.return_goods(state, command, now)
+            change = rules.return_goods(state, command, now)
         case CorrectShort():
-            events = rules.correct_short(state, command, now)
+            change = rules.correct_short(state, command, now)
         case KeepOnShelf():
-            events = rules.keep_on_shelf(state, command, now)
+            change = rules.keep_on_shelf(state, command, now)
         case Receive():
-            events = rules.receive(state, command, now)
+            change = rules.receive(state, command, now)
         case Transfer(document_id, to_store, items):
-            events = rules.transfer(state, command, context.entity_id, now)
-            if events:
+            change = rules.transfer(state, command, context.entity_id, now)
+            if change:
                 arrival = TransferIn(document_id, context.entity_id, items)
                 sends.append(Send(f"inventory/{to_store}", arrival))
         case TransferIn():
-            events = rules.transfer_in(state, command, now)
+            change = rules.transfer_in(state, command, now)
         case Count():
-            events = rules.count(state, command, now)
+            change = rules.count(state, command, now)
         case SetAside():
-            events = rules.set_aside(state, command, now)
+            change = rules.set_aside(state, command, now)
         case GiveBack():
-            events = rules.give_back(state, command, now)
+            change = rules.give_back(state, command, now)
         case MarkDamaged():
-            events = rules.mark_damaged(state, command, now)
+            change = rules.mark_damaged(state, command, now)
         case _:
             assert_never(command)
-    return _decision(events, Accepted(command.document_id), context, sends)
+    return _decision(change, Accepted(command.document_id), context, sends)
 
 
 def _decision(
-    events: list[InventoryEvent], reply: Any, context: Context, sends: list[Send] | None = None
+    change: rules.Change, reply: Any, context: Context, sends: list[Send] | None = None
 ) -> Decision:
-    """The decision with a notice for each warning among its events."""
-    if len(events) < 2:
-        return Decision(events, reply, sends or ())
-    sends = sends or []
-    for event in events[1:]:
-        notice = _notice(event, context.entity_id)
-        if notice is not None:
-            sends.append(Send(NOTICES, notice))
-    return Decision(events, reply, sends)
+    """The decision with a notice for each warning of the change."""
+    if len(change) < 2:
+        return Decision(change, reply, sends or ())
+    _event, *warnings = change
+    notices = [Send(NOTICES, _notice(warning, context.entity_id)) for warning in warnings]
+    return Decision(change, reply, [*(sends or ()), *notices])
 
 
-def _notice(event: InventoryEvent, store_id: str) -> Notify | None:
+def _notice(event: rules.Warned, store_id: str) -> Notify:
     if isinstance(event, ReplenishmentSuggested):
         facts = {
             "store_id": store_id, "sku": event.sku, "available": str(event.on_hand),
             "reorder_point": str(event.reorder_point), "quantity": str(event.quantity),
         }  # fmt: skip
         return Notify("ops", "replenishment-suggested", facts)
-    if isinstance(event, AnomalyFound):
-        facts = {
-            "store_id": store_id, "sku": event.sku, "sellable": str(event.sellable),
-            "documents": ", ".join(event.documents),
-        }  # fmt: skip
-        return Notify("ops", "stock-anomaly", facts)
-    return None
+    facts = {
+        "store_id": store_id, "sku": event.sku, "sellable": str(event.sellable),
+        "documents": ", ".join(event.documents),
+    }  # fmt: skip
+    return Notify("ops", "stock-anomaly", facts)
 
 
 # Overdue locks ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Facts come from ``domain.store.rules``; here each decision gets its answer, the 
 store's devices, and what is owed to the order, to dispatch and to the rider.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -69,8 +70,8 @@ def _act(state: State, command: Command, context: Context) -> Decision:
         case store.AcceptTicket():
             return _accept(state, command, context)
         case store.RejectTicket():
-            events = rules.reject(state, command, now)
-            return _rejected(state, command.fulfilment_id, events, context)
+            ended = rules.reject(state, command, now)
+            return _rejected(state, command.fulfilment_id, ended, context)
         case store.StartPicking():
             events = rules.start_picking(state, command, now)
             sends = _progress(state, command.fulfilment_id, "picking", now) if events else []
@@ -97,50 +98,51 @@ def _act(state: State, command: Command, context: Context) -> Decision:
 def _accept(state: State, command: store.AcceptTicket, context: Context) -> Decision:
     ticket = rules.find(state, command.fulfilment_id)
     profile = _profile(context)
-    events = rules.accept(state, command, context.now, profile.prep_s, profile.dispatch_zone)
+    accepted = rules.accept(state, command, context.now, profile.prep_s, profile.dispatch_zone)
     sends: list[Send] = []
-    if events:
+    if accepted is not None:
+        (moved,) = accepted
         sends = _progress(state, command.fulfilment_id, "accepted", context.now)
         if ticket.opened.delivery == "delivery":
-            ready_at = events[0].ready_at  # type: ignore[attr-defined]
-            parcel = _parcel(ticket, profile, ready_at)
+            parcel = _parcel(ticket, profile, moved.ready_at)
             add = dispatch.AddParcel(parcel, ticket.opened.weight_g)
             sends.append(Send(f"dispatch/{profile.dispatch_zone}", add))
-    return _acted(state, command.fulfilment_id, events, sends, context)
+    return _acted(state, command.fulfilment_id, accepted or (), sends, context)
 
 
-def _rejected(state: State, fulfilment_id: str, events: list[Event], context: Context) -> Decision:
+def _rejected(
+    state: State, fulfilment_id: str, ended: rules.Ended | None, context: Context
+) -> Decision:
     """A rejection by a person or a rule: the order tries the next store, no rider is needed."""
     sends: list[Send] = []
-    if events:
+    if ended is not None:
+        moved, _closed = ended
         ticket = state.tickets[fulfilment_id]
-        moved = events[0]
-        assert isinstance(moved, store.TicketMoved)
         sends = _rejection(ticket, moved.reason, moved.reason_code or "", context)
-    return _acted(state, fulfilment_id, events, sends, context)
+    return _acted(state, fulfilment_id, ended or (), sends, context)
 
 
 def _ready(state: State, command: store.MarkReady, context: Context) -> Decision:
     profile = context.views.stores.get(context.entity_id)
     collect_s = COLLECT_S if profile is None else profile.collect_s
-    events = rules.mark_ready(state, command, context.now, collect_s)
-    became = events[0].state if events else ""  # type: ignore[attr-defined]
-    if became == "rejected":
-        return _rejected(state, command.fulfilment_id, events, context)
-    sends: list[Send] = []
-    if events:
-        ticket = state.tickets[command.fulfilment_id]
-        picked = order.RecordPicked(
-            command.fulfilment_id, context.entity_id, rules.picked_units(ticket), context.now,
-            rules.short_reasons(ticket),
-        )  # fmt: skip
-        sends = [Send(_order_of(ticket), picked)]
-        if became == "cancelled":
-            sends += _withdrawal(ticket, store.UNWANTED)
-        elif ticket.dispatch_zone and ticket.opened.delivery == "delivery":
-            marked = dispatch.MarkReady(command.fulfilment_id, context.now)
-            sends.append(Send(f"dispatch/{ticket.dispatch_zone}", marked))
-    return _acted(state, command.fulfilment_id, events, sends, context)
+    packed = rules.mark_ready(state, command, context.now, collect_s)
+    match packed:
+        case None:
+            return _acted(state, command.fulfilment_id, (), [], context)
+        case (moved, _closed) if moved.state == "rejected":
+            return _rejected(state, command.fulfilment_id, packed, context)
+    ticket = state.tickets[command.fulfilment_id]
+    picked = order.RecordPicked(
+        command.fulfilment_id, context.entity_id, rules.picked_units(ticket), context.now,
+        rules.short_reasons(ticket),
+    )  # fmt: skip
+    sends = [Send(_order_of(ticket), picked)]
+    if packed[0].state == "cancelled":
+        sends += _withdrawal(ticket, store.UNWANTED)
+    elif ticket.dispatch_zone and ticket.opened.delivery == "delivery":
+        marked = dispatch.MarkReady(command.fulfilment_id, context.now)
+        sends.append(Send(f"dispatch/{ticket.dispatch_zone}", marked))
+    return _acted(state, command.fulfilment_id, packed, sends, context)
 
 
 def _hand_over(state: State, command: store.HandOver, context: Context) -> Decision:
@@ -262,11 +264,12 @@ def _wake(state: State, context: Context) -> Decision:
     return decision
 
 
-def _escalation(ticket: Ticket, escalated: Event, context: Context) -> list[Send]:
+def _escalation(
+    ticket: Ticket, escalated: store.Escalated | store.Uncollected, context: Context
+) -> list[Send]:
     if isinstance(escalated, store.Uncollected):
         return _progress_of(ticket, "uncollected", context.now)
-    level = escalated.level  # type: ignore[attr-defined]
-    if level == 2:
+    if escalated.level == 2:
         template = "cancel-unanswered" if ticket.cancel_asked else "ticket-not-accepted"
         facts = {
             "fulfilment_id": ticket.opened.fulfilment_id,
@@ -275,7 +278,7 @@ def _escalation(ticket: Ticket, escalated: Event, context: Context) -> list[Send
         }
         notify = notice.Notify(f"store:{context.entity_id}", template, facts)
         return [Send("notify/log", notify)]
-    if level == 3:
+    if escalated.level == 3:
         return _rejection(ticket, WORDS[NOT_IN_TIME], NOT_IN_TIME, context)
     return []
 
@@ -288,14 +291,14 @@ def _inbox(state: State, command: InboxCommand, context: Context) -> Decision:
     return inbox.decide(state.inbox, command, context.now, _INBOX_FACTS, snapshot)
 
 
-def _told(state: State, events: list[Event], context: Context) -> Decision:
+def _told(state: State, events: Sequence[Event], context: Context) -> Decision:
     """The facts, and the messages that tell the devices of them, in one append."""
     noted = messages.noted(state, context.entity_id, events, context.now)
     return Decision([*events, *noted])
 
 
 def _acted(
-    state: State, fulfilment_id: str, events: list[Event], sends: list[Send], context: Context
+    state: State, fulfilment_id: str, events: Sequence[Event], sends: list[Send], context: Context
 ) -> Decision:
     decision = _told(state, events, context)
     decision.reply = _view(state, fulfilment_id, events)
@@ -303,7 +306,7 @@ def _acted(
     return decision
 
 
-def _view(state: State, fulfilment_id: str, events: list[Event]) -> TicketView:
+def _view(state: State, fulfilment_id: str, events: Sequence[Event]) -> TicketView:
     """The ticket as it will be after ``events``."""
     known = state.tickets.get(fulfilment_id)
     if known is None:

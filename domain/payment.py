@@ -4,9 +4,14 @@ An order owes these commands to ``provider/<name>``; the effect id is the provid
 key. A provider is never called while stock is being decided (DOMAIN, Payment).
 """
 
+from msgspec import ValidationError, convert
+
 from domain.message import Command, Value
 
-__all__ = ["CapturePayment", "CreatePayment", "ProviderAnswer", "QueryPayment", "RefundPayment"]
+__all__ = [
+    "CapturePayment", "CreatePayment", "ProviderAnswer", "QueryPayment", "RefundPayment",
+    "provider_answer",
+]  # fmt: skip
 
 
 class CreatePayment(Command, tag="payment.create.v1"):
@@ -60,3 +65,13 @@ class ProviderAnswer(Value, tag="payment.answer.v1"):
     """Webhooks: the provider's own id of this event, the same at each repeat."""
     occurred_at: float = 0.0
     reason: str = ""
+
+
+def provider_answer(answer: object) -> ProviderAnswer | None:
+    """The answer as a struct, whether it came as one or as its decoded array; None: it is none."""
+    if isinstance(answer, ProviderAnswer):
+        return answer
+    try:
+        return convert(answer, ProviderAnswer, from_attributes=False)
+    except (ValidationError, TypeError):
+        return None

@@ -1,35 +1,34 @@
 """The order: from placing to its last cent. The authority on money and on what was agreed.
 
-Read :mod:`turn` (one command's work) and :mod:`placing` first, with :mod:`locking` (winning the
-stock) and :mod:`campaigns` (or a seat); then what becomes of the order: :mod:`paying`,
-:mod:`renewing` (stock sought anew), :mod:`serving`, :mod:`rerouting`, :mod:`cancelling`; last
-:mod:`owing` (what others are owed for it), :mod:`mending` (effects that were refused) and
-:mod:`operating` (what operations do). The rules are in :mod:`domain.order`; here they are turned
-into facts, questions and owed effects.
+The rules are in :mod:`domain.order`; here they are turned into facts, questions and owed effects.
+In the order of reading:
+
+- :mod:`placing`, which wins its stock by :mod:`locking`, or at a campaign by :mod:`claiming`;
+- :mod:`turn` and :mod:`owing`: what a decision collects, and the effects an order owes;
+- :mod:`paying`, :mod:`reinstating` (paid after expiry), :mod:`seating` (paid in a campaign),
+  :mod:`refunding`, :mod:`deadlines`;
+- :mod:`serving`, :mod:`rerouting` with :mod:`renewing` and :mod:`reassigning`, :mod:`cancelling`,
+  :mod:`mending`.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from actors.engine.kind import Answered, Ask, Context, Decision, Kind, Wake
-from actors.order.campaigns import record_group, seat_answered
 from actors.order.cancelling import cancel
+from actors.order.deadlines import confirm_claim, confirm_lock, wake
 from actors.order.mending import correction_answered, keeping_answered, return_answered
-from actors.order.operating import resolve_flag, retry_refund
 from actors.order.paying import (
     capture_answered,
-    confirm_claim,
-    confirm_lock,
     create_answered,
     query_answered,
     record_payment,
-    refund_answered,
-    refund_lines,
     start_payment,
-    wake,
 )
 from actors.order.placing import place
+from actors.order.refunding import refund_answered, refund_lines, resolve_flag, retry_refund
 from actors.order.rerouting import close_parked, deduct_answered, reroute
+from actors.order.seating import record_group, seat_answered
 from actors.order.serving import (
     record_delivered,
     record_failed,

@@ -7,38 +7,39 @@ calls of ``decide``; nothing is stored until it has won. DOMAIN, Routing, rule 5
 from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from actors.engine.kind import Ask, Context
 from domain import routing
 from domain.catalogue.model import ChannelPolicy
-from domain.errors import Problem, Refused
+from domain.errors import Problem, Refused, error_of
 from domain.geo import Position
 from domain.inventory.commands import Lock, Release
 from domain.inventory.events import Locked
 from domain.message import Command
+from domain.order import ids
 from domain.order.events import Line
-from domain.order.placing import Piece, lock_items, share_out
+from domain.order.placing import ServedPart, share_out, stock_items
 
-__all__ = ["ATTEMPTS_MAX", "Hold", "Quest", "begin", "resume"]
+__all__ = ["ATTEMPTS_MAX", "LockedPart", "StockSearch", "negotiate"]
+
+T = TypeVar("T")
 
 ATTEMPTS_MAX = 4
 """Plans tried in one request before the shortfall is told."""
 
 
 @dataclass(slots=True)
-class Hold:
-    """One fulfilment that is (to be) locked."""
+class LockedPart(ServedPart):
+    """A part that is (to be) locked at its store."""
 
-    fulfilment_id: str
-    part: routing.Part
-    pieces: list[Piece]
     lock: Lock
     left: tuple[tuple[str, int], ...] = ()
     """Sellable units at the store after the lock, by SKU."""
 
 
 @dataclass(slots=True)
-class Quest:
+class StockSearch:
     """What is sought, and how far the search is. Once won, ``plan`` is the outcome."""
 
     order_id: str
@@ -61,15 +62,15 @@ class Quest:
     partial_ok: bool = False
     first: Sequence[routing.Part] = ()
     """A plan to try before routing is asked."""
-    check: Callable[[Sequence[Hold]], None] | None = None
+    check: Callable[[Sequence[LockedPart]], None] | None = None
     """Raises ``Refused`` if a plan is not what was agreed."""
     also: tuple[tuple[str, Command], ...] = ()
     """Permissions to ask for together with the first locks; they lapse if nothing is stored."""
-    plan: list[Hold] = field(default_factory=list)
+    plan: list[LockedPart] = field(default_factory=list)
     """All fulfilments of the present plan."""
-    held: list[Hold] = field(default_factory=list)
-    asked: list[Hold] = field(default_factory=list)
-    waiting: list[Hold] = field(default_factory=list)
+    held: list[LockedPart] = field(default_factory=list)
+    asked: list[LockedPart] = field(default_factory=list)
+    waiting: list[LockedPart] = field(default_factory=list)
     """To be locked once what is no longer wanted has been released."""
     attempt: int = 0
     read: int = 0
@@ -80,56 +81,74 @@ class Quest:
     """Set when given up."""
 
 
-def begin(quest: Quest, context: Context) -> Ask:
-    """Plan and ask for the first locks. Raises ``Refused`` when there is no plan."""
-    quest.read = len(context.answers)
-    quest.plan = quest.asked = _plan(quest, context)
-    return Ask((*_locks(quest.asked), *quest.also), quest)
+def negotiate(
+    make: Callable[[T, Context], StockSearch], subject: T, context: Context
+) -> Ask | StockSearch | Problem:
+    """Begin the search that ``make`` makes of ``subject``, or go on with the one under way.
+
+    Ask further; or it is won: its ``plan`` is locked whole; or it is given up: whatever had been
+    locked is released again, and the problem, which is final, says why. A refusal to search or to
+    plan is such a problem, too. Raises what may be tried again.
+    """
+    search = context.memo
+    if not isinstance(search, StockSearch):
+        try:
+            return _begin(make(subject, context), context)
+        except Refused as refusal:
+            return refusal.as_problem()
+    outcome = _resume(search, context)
+    if isinstance(outcome, Problem) and outcome.retryable:
+        raise error_of(outcome)
+    return outcome
 
 
-def resume(quest: Quest, context: Context) -> Ask | Quest | Problem:
-    """What the answers mean: ask further, won (``plan`` is locked whole), or given up: whatever had
-    been locked is released again and the problem says why."""
-    if quest.problem is not None:
-        return quest.problem
-    if quest.waiting:
-        quest = copy(quest)
-        quest.read = len(context.answers)
-        quest.asked, quest.waiting = quest.waiting, []
-        return Ask(_locks(quest.asked), quest)
-    answers = context.answers[quest.read :]
-    held, lost = _sort(quest, answers)
-    denied = _denied(answers[len(quest.asked) :])
+def _begin(search: StockSearch, context: Context) -> Ask:
+    search.read = len(context.answers)
+    search.plan = search.asked = _plan(search, context)
+    return Ask((*_locks(search.asked), *search.also), search)
+
+
+def _resume(search: StockSearch, context: Context) -> Ask | StockSearch | Problem:
+    if search.problem is not None:
+        return search.problem
+    if search.waiting:
+        search = copy(search)
+        search.read = len(context.answers)
+        search.asked, search.waiting = search.waiting, []
+        return Ask(_locks(search.asked), search)
+    answers = context.answers[search.read :]
+    held, lost = _sort(search, answers)
+    denied = _denied(answers[len(search.asked) :])
     if not lost and denied is None:
-        return quest
-    quest = copy(quest)
-    quest.held = held
-    quest.read = len(context.answers)
+        return search
+    search = copy(search)
+    search.held = held
+    search.read = len(context.answers)
     if denied is not None:
-        return _give_up(quest, denied, lost)
+        return _give_up(search, denied, lost)
     for _, problem in lost:
         if problem.retryable:
-            return _give_up(quest, problem, lost)
-    return _try_again(quest, lost, context)
+            return _give_up(search, problem, lost)
+    return _try_again(search, lost, context)
 
 
-Lost = list[tuple[Hold, Problem]]
+Lost = list[tuple[LockedPart, Problem]]
 
 LOCK_DIFFERS = "lock-differs"
 """An attempt whose outcome was never known locked other items under this id."""
 
 
-def _sort(quest: Quest, answers: Sequence[object]) -> tuple[list[Hold], Lost]:
+def _sort(search: StockSearch, answers: Sequence[object]) -> tuple[list[LockedPart], Lost]:
     """What is locked by now, and what was not."""
-    held, lost = list(quest.held), []
-    for hold, answer in zip(quest.asked, answers, strict=False):
-        if isinstance(answer, Locked) and _same(answer, hold.lock):
-            hold.left = tuple([(left.sku, left.sellable) for left in answer.left])
-            held.append(hold)
+    held, lost = list(search.held), []
+    for locked, answer in zip(search.asked, answers, strict=False):
+        if isinstance(answer, Locked) and _same(answer, locked.lock):
+            locked.left = tuple([(left.sku, left.sellable) for left in answer.left])
+            held.append(locked)
         elif isinstance(answer, Problem):
-            lost.append((hold, answer))
+            lost.append((locked, answer))
         else:
-            lost.append((hold, Problem(LOCK_DIFFERS, "Another lock has this id.")))
+            lost.append((locked, Problem(LOCK_DIFFERS, "Another lock has this id.")))
     return held, lost
 
 
@@ -141,96 +160,96 @@ def _same(locked: Locked, lock: Lock) -> bool:
     return locked.items == lock.items or set(locked.items) == set(lock.items)
 
 
-def _try_again(quest: Quest, lost: Lost, context: Context) -> Ask | Quest | Problem:
-    quest.attempt += 1
-    _learn(quest, lost)
+def _try_again(search: StockSearch, lost: Lost, context: Context) -> Ask | StockSearch | Problem:
+    search.attempt += 1
+    _learn(search, lost)
     last = lost[0][1]
-    if quest.attempt >= ATTEMPTS_MAX:
-        return _give_up(quest, _shortfall(quest, last), lost)
+    if search.attempt >= ATTEMPTS_MAX:
+        return _give_up(search, _shortfall(search, last), lost)
     try:
-        plan = _plan(quest, context)
+        plan = _plan(search, context)
     except Refused as refusal:
-        return _give_up(quest, refusal.as_problem(), lost)
-    kept = {hold.fulfilment_id for hold in plan}
-    unwanted = [hold for hold in quest.held if hold.fulfilment_id not in kept]
-    unwanted += [hold for hold, problem in lost if problem.code == LOCK_DIFFERS]
-    held = {hold.fulfilment_id for hold in quest.held}
-    quest.held = [hold for hold in plan if hold.fulfilment_id in held]
-    quest.plan = plan
-    wanted = [hold for hold in plan if hold.fulfilment_id not in held]
+        return _give_up(search, refusal.as_problem(), lost)
+    kept = {locked.fulfilment_id for locked in plan}
+    unwanted = [locked for locked in search.held if locked.fulfilment_id not in kept]
+    unwanted += [locked for locked, problem in lost if problem.code == LOCK_DIFFERS]
+    held = {locked.fulfilment_id for locked in search.held}
+    search.held = [locked for locked in plan if locked.fulfilment_id in held]
+    search.plan = plan
+    wanted = [locked for locked in plan if locked.fulfilment_id not in held]
     if unwanted:
-        quest.asked, quest.waiting = [], wanted
-        return Ask(_releases(unwanted), quest)
-    quest.asked = wanted
-    return Ask(_locks(wanted), quest) if wanted else quest
+        search.asked, search.waiting = [], wanted
+        return Ask(_releases(unwanted), search)
+    search.asked = wanted
+    return Ask(_locks(wanted), search) if wanted else search
 
 
-def _give_up(quest: Quest, problem: Problem, lost: Lost) -> Ask | Problem:
-    unsure = [hold for hold, why in lost if why.retryable or why.code == LOCK_DIFFERS]
-    requests = _releases([*quest.held, *unsure])
+def _give_up(search: StockSearch, problem: Problem, lost: Lost) -> Ask | Problem:
+    unsure = [locked for locked, why in lost if why.retryable or why.code == LOCK_DIFFERS]
+    requests = _releases([*search.held, *unsure])
     if not requests:
         return problem
-    quest.problem = problem
-    return Ask(requests, quest)
+    search.problem = problem
+    return Ask(requests, search)
 
 
-def _plan(quest: Quest, context: Context) -> list[Hold]:
+def _plan(search: StockSearch, context: Context) -> list[LockedPart]:
     """A plan as fulfilments to lock; what is already held for the same items is kept."""
-    if quest.first and not quest.attempt:
-        parts: Sequence[routing.Part] = quest.first
+    if search.first and not search.attempt:
+        parts: Sequence[routing.Part] = search.first
     else:
         parts = routing.plan(
-            quest.demands,
-            _candidates(quest, context),
-            quest.policy,
-            excluded=quest.excluded,
-            partial_ok=quest.partial_ok,
+            search.demands,
+            _candidates(search, context),
+            search.policy,
+            excluded=search.excluded,
+            partial_ok=search.partial_ok,
         )
-    units = {demand.line_id: demand.quantity for demand in quest.demands}
-    holds = []
-    unused = list(quest.held)
+    units = {demand.line_id: demand.quantity for demand in search.demands}
+    planned = []
+    unused = list(search.held)
     for part, pieces in zip(
-        parts, share_out(quest.lines, units, parts, quest.next_line, quest.whole), strict=True
+        parts, share_out(search.lines, units, parts, search.next_line, search.whole), strict=True
     ):
-        items = lock_items(pieces)
-        hold = _held(unused, part, items)
-        if hold is None:
-            fulfilment_id = f"{quest.order_id}-{quest.number}"
-            quest.number += 1
-            lock = Lock(fulfilment_id, quest.order_id, items, quest.expires_at, quest.channel)
-            hold = Hold(fulfilment_id, part, pieces, lock)
+        items = stock_items(pieces)
+        locked = _held(unused, part, items)
+        if locked is None:
+            fulfilment_id = ids.fulfilment_id(search.order_id, search.number)
+            search.number += 1
+            lock = Lock(fulfilment_id, search.order_id, items, search.expires_at, search.channel)
+            locked = LockedPart(fulfilment_id, part, pieces, lock)
         else:
-            unused.remove(hold)
-            hold = replace(hold, part=part, pieces=pieces)
-        holds.append(hold)
-    if quest.check is not None:
-        quest.check(holds)
-    return holds
+            unused.remove(locked)
+            locked = replace(locked, part=part, pieces=pieces)
+        planned.append(locked)
+    if search.check is not None:
+        search.check(planned)
+    return planned
 
 
-def _held(held: Sequence[Hold], part: routing.Part, items: object) -> Hold | None:
+def _held(held: Sequence[LockedPart], part: routing.Part, items: object) -> LockedPart | None:
     store_id = part.store.store_id
-    for hold in held:
-        if hold.part.store.store_id == store_id and hold.lock.items == items:
-            return hold
+    for locked in held:
+        if locked.part.store.store_id == store_id and locked.lock.items == items:
+            return locked
     return None
 
 
-def _candidates(quest: Quest, context: Context) -> Iterable[routing.Candidate]:
+def _candidates(search: StockSearch, context: Context) -> Iterable[routing.Candidate]:
     views = context.views
-    if quest.store_id:
-        candidate = views.candidate(quest.store_id, context.now, quest.position, quest.channel)
+    if search.store_id:
+        candidate = views.candidate(search.store_id, context.now, search.position, search.channel)
         if candidate is None:
-            if quest.store_id not in views.stores:
-                raise Refused("unknown-store", f"There is no store {quest.store_id}.")
-            raise Refused("no-zone", f"Store {quest.store_id} does not deliver to this address.")
+            if search.store_id not in views.stores:
+                raise Refused("unknown-store", f"There is no store {search.store_id}.")
+            raise Refused("no-zone", f"Store {search.store_id} does not deliver to this address.")
         found: Iterable[routing.Candidate] = [candidate]
     else:
-        skus = [sku for demand in quest.demands for sku, _ in demand.stock]
-        found = views.candidates(quest.position, skus, context.now, quest.channel)
-    if not quest.learned:
+        skus = [sku for demand in search.demands for sku, _ in demand.stock]
+        found = views.candidates(search.position, skus, context.now, search.channel)
+    if not search.learned:
         return found
-    return [_corrected(candidate, quest.learned) for candidate in found]
+    return [_corrected(candidate, search.learned) for candidate in found]
 
 
 def _corrected(
@@ -244,31 +263,31 @@ def _corrected(
     return replace(candidate, sellable=sellable)
 
 
-def _learn(quest: Quest, lost: Lost) -> None:
-    """What the locks told of each store, what we hold there ourselves counted as free."""
+def _learn(search: StockSearch, lost: Lost) -> None:
+    """What the locks told of each store, what we locked there ourselves counted as free."""
     learned: dict[str, dict[str, int]] = {}
-    for hold in quest.held:
-        store = learned.setdefault(hold.part.store.store_id, {})
-        for sku, sellable in hold.left:
+    for locked in search.held:
+        store = learned.setdefault(locked.part.store.store_id, {})
+        for sku, sellable in locked.left:
             store[sku] = min(sellable, store.get(sku, sellable))
-    for hold, problem in lost:
-        store_id = hold.part.store.store_id
+    for locked, problem in lost:
+        store_id = locked.part.store.store_id
         short = problem.extra.get("short")
         if problem.code == "short-stock" and isinstance(short, dict):
             learned.setdefault(store_id, {}).update(short)
         elif problem.code != LOCK_DIFFERS:
-            quest.excluded = {*quest.excluded, store_id}
-    for hold in quest.held:
-        store = learned[hold.part.store.store_id]
-        for item in hold.lock.items:
+            search.excluded = {*search.excluded, store_id}
+    for locked in search.held:
+        store = learned[locked.part.store.store_id]
+        for item in locked.lock.items:
             store[item.sku] = max(0, store.get(item.sku, 0)) + item.quantity
-    quest.learned = {**quest.learned, **learned}
+    search.learned = {**search.learned, **learned}
 
 
-def _shortfall(quest: Quest, last: Problem) -> Problem:
+def _shortfall(search: StockSearch, last: Problem) -> Problem:
     need: dict[str, int] = {}
-    for hold in quest.asked:
-        for item in hold.lock.items:
+    for locked in search.asked:
+        for item in locked.lock.items:
             need[item.sku] = need.get(item.sku, 0) + item.quantity
     short = last.extra.get("short")
     if last.code != "short-stock" or not isinstance(short, dict):
@@ -281,15 +300,15 @@ def _shortfall(quest: Quest, last: Problem) -> Problem:
     )
 
 
-def _locks(holds: Iterable[Hold]) -> list[tuple[str, Command]]:
-    return [(f"inventory/{hold.part.store.store_id}", hold.lock) for hold in holds]
+def _locks(planned: Iterable[LockedPart]) -> list[tuple[str, Command]]:
+    return [(f"inventory/{locked.part.store.store_id}", locked.lock) for locked in planned]
 
 
-def _releases(holds: Iterable[Hold]) -> list[tuple[str, Command]]:
+def _releases(planned: Iterable[LockedPart]) -> list[tuple[str, Command]]:
     return [
         (
-            f"inventory/{hold.part.store.store_id}",
-            Release(hold.fulfilment_id, "the order was placed otherwise or not at all"),
+            f"inventory/{locked.part.store.store_id}",
+            Release(locked.fulfilment_id, "the order was placed otherwise or not at all"),
         )
-        for hold in holds
+        for locked in planned
     ]

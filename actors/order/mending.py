@@ -26,6 +26,7 @@ from domain.inventory.commands import (
 from domain.inventory.rules import LOCK_GONE
 from domain.inventory.state import REMEMBERED_S
 from domain.message import Command
+from domain.order.placing import stock_items
 from domain.order.state import OrderState, find_part, lines_of
 
 __all__ = ["correction_answered", "keeping_answered", "return_answered"]
@@ -80,11 +81,7 @@ def _sale(state: OrderState, fulfilment_id: str, moved: Sequence[ReturnItem | Lo
         return RecordSale(fulfilment_id, state.order_id, items)
     part = find_part(state, fulfilment_id)
     if part is not None:
-        items = tuple(
-            LockItem(line.line_id, unit.sku, line.quantity * unit.quantity)
-            for line in lines_of(state, part)
-            for unit in line.stock
-        )
+        items = stock_items((line, line.quantity) for line in lines_of(state, part))
     return SellReserved(fulfilment_id, state.order_id, state.campaign_id, items)
 
 

@@ -17,10 +17,12 @@ from domain.inventory.commands import (
     SellReserved,
 )
 from domain.notice import Notify
+from domain.order import ids
 from domain.order.events import FulfilmentCancelled, Paid, RefundRequested
 from domain.order.money import cash_due, refund_parts
+from domain.order.placing import stock_items
 from domain.order.rules import ending
-from domain.order.state import OrderState, Part, find_part, lines_of, units_due
+from domain.order.state import OrderState, Part, due_units, find_part, lines_of, units_due
 from domain.payment import QueryPayment, RefundPayment
 from domain.store.commands import (
     UNWANTED,
@@ -101,11 +103,7 @@ def deduct(turn: Turn, part: Part) -> None:
 def sell_reserved(turn: Turn, part: Part) -> None:
     """The part's units leave their campaign's quota as a sale; the answer tells if they did."""
     fulfilment = part.fulfilment
-    items = tuple(
-        LockItem(line.line_id, unit.sku, line.quantity * unit.quantity)
-        for line in lines_of(turn.state, part)
-        for unit in line.stock
-    )
+    items = stock_items((line, line.quantity) for line in lines_of(turn.state, part))
     turn.owe(
         f"inventory/{fulfilment.store_id}",
         SellReserved(fulfilment.fulfilment_id, turn.state.order_id, fulfilment.campaign_id, items),
@@ -137,12 +135,7 @@ def unassign(turn: Turn, part: Part) -> None:
 def record_sale(turn: Turn, part: Part) -> None:
     """The part's goods have left although its lock was gone: the books follow them."""
     fulfilment_id = part.fulfilment.fulfilment_id
-    items = tuple(
-        LockItem(line.line_id, unit.sku, units * unit.quantity)
-        for line in lines_of(turn.state, part)
-        if (units := units_due(turn.state, line))
-        for unit in line.stock
-    )
+    items = _stock_of(turn, part, dict(due_units(turn.state, part)))
     if items:
         turn.owe(
             f"inventory/{part.fulfilment.store_id}",
@@ -162,7 +155,7 @@ def end_parked(turn: Turn, fulfilment_id: str, reason: str) -> None:
 def refund_cancelled(turn: Turn, fulfilment_ids: Sequence[str], reason: str) -> None:
     """All that these fulfilments, now cancelled or returned, had cost, in one refund."""
     parts = [part for part in turn.state.parts if part.fulfilment.fulfilment_id in fulfilment_ids]
-    refund_id = f"{fulfilment_ids[0]}-cancelled"
+    refund_id = ids.cancelled_refund_id(fulfilment_ids[0])
     refund(turn, refund_parts(turn.state, parts, refund_id, reason, turn.now))
 
 
@@ -189,7 +182,7 @@ def give_back(turn: Turn, part: Part, reason: str, damaged: Iterable[tuple[str, 
             ]
     if items:
         fulfilment_id = fulfilment.fulfilment_id
-        command = Return(f"{fulfilment_id}-return", fulfilment_id, tuple(items), reason)
+        command = Return(ids.return_id(fulfilment_id), fulfilment_id, tuple(items), reason)
         turn.owe(to, command, True)
 
 
@@ -205,7 +198,7 @@ def correct_freed(turn: Turn, part: Part, short: Iterable[tuple[str, int]]) -> N
     (see ``mending.correction_answered``)."""
     fulfilment_id = part.fulfilment.fulfilment_id
     apart = part.sold or part.fulfilment.campaign_id
-    _correct(turn, part, short, f"{fulfilment_id}-freed" if apart else fulfilment_id)
+    _correct(turn, part, short, ids.freed_lock_id(fulfilment_id) if apart else fulfilment_id)
 
 
 def _correct(turn: Turn, part: Part, short: Iterable[tuple[str, int]], holder: str) -> None:
@@ -213,7 +206,7 @@ def _correct(turn: Turn, part: Part, short: Iterable[tuple[str, int]], holder: s
     if items:
         turn.owe(
             f"inventory/{part.fulfilment.store_id}",
-            CorrectShort(f"{part.fulfilment.fulfilment_id}-short", holder, items),
+            CorrectShort(ids.short_id(part.fulfilment.fulfilment_id), holder, items),
             True,
         )
 
@@ -225,7 +218,7 @@ def keep_on_shelf(turn: Turn, part: Part, unwanted: Iterable[tuple[str, int]]) -
     if items:
         turn.owe(
             f"inventory/{part.fulfilment.store_id}",
-            KeepOnShelf(f"{fulfilment_id}-unwanted", fulfilment_id, items, UNWANTED),
+            KeepOnShelf(ids.unwanted_id(fulfilment_id), fulfilment_id, items, UNWANTED),
             True,
         )
 
@@ -327,12 +320,8 @@ def notify_customer(turn: Turn, template: str, **facts: str) -> None:
 
 def _stock_of(turn: Turn, part: Part, units: Mapping[str, int]) -> tuple[LockItem, ...]:
     """So many units per line id, in the SKUs that stock knows."""
-    return tuple(
-        LockItem(line.line_id, unit.sku, unit.quantity * units[line.line_id])
-        for line in lines_of(turn.state, part)
-        if line.line_id in units
-        for unit in line.stock
-    )
+    lines = [line for line in lines_of(turn.state, part) if line.line_id in units]
+    return stock_items((line, units[line.line_id]) for line in lines)
 
 
 def _ticket(state: OrderState, part: Part, now: float) -> OpenTicket:

@@ -3,26 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from actors.engine.kind import Ask, Context, Decision
-from actors.order.campaigns import Seats, claim_for
-from actors.order.locking import Hold, Quest, begin, resume
+from actors.order.claiming import ClaimSearch, claim_for
+from actors.order.locking import LockedPart, StockSearch, negotiate
 from actors.order.owing import keep, open_ticket, record_order
 from actors.order.turn import Turn
+from domain.campaign.events import Claimed
 from domain.catalogue.model import ChannelPolicy
 from domain.customer.commands import CheckCod
 from domain.errors import Problem, Refused, error_of
 from domain.order.commands import Place
 from domain.order.events import CodConfirmed, Fulfilment, Line, Paid, Placed
+from domain.order.ids import free_payment_id
 from domain.order.placing import (
+    allocation_of,
     check_wish,
     demand_of,
-    fulfilment_of,
+    fulfilments_of,
     order_freight,
     pickup_code,
     price,
-    share_freight,
+    wrong_currency,
+    wrong_total,
 )
 from domain.order.rules import check_cod
 from domain.order.state import OrderState, evolve
@@ -36,21 +38,22 @@ def place(command: Place, context: Context) -> Decision | Ask:
     ``domain.order.placing``, of ``domain.routing.plan``, and ``wrong-total``, ``wrong-currency``,
     ``cod-denied``, ``unknown-store``, ``no-pickup``, ``store-closed``."""
     if command.campaign_id:
-        won = claim_for(command, context)
-        return won if isinstance(won, Ask) else _placed_in_campaign(command, won, context)
+        claimed = claim_for(command, context)
+        if isinstance(claimed, Ask):
+            return claimed
+        return _placed_in_campaign(command, claimed, context)
     if command.group_id:
         raise Refused("unknown-group", "Name the group's campaign, too.")
-    if context.memo is None:
-        return begin(_quest(command, context), context)
-    outcome = resume(context.memo, context)
-    if isinstance(outcome, Ask):
-        return outcome
-    if isinstance(outcome, Problem):
-        raise error_of(outcome)
-    return _placed(command, outcome, context)
+    match negotiate(_search, command, context):
+        case Ask() as question:
+            return question
+        case StockSearch() as won:
+            return _placed(command, won, context)
+        case Problem() as problem:
+            raise error_of(problem)
 
 
-def _quest(command: Place, context: Context) -> Quest:
+def _search(command: Place, context: Context) -> StockSearch:
     check_wish(command)
     views = context.views
     policy: ChannelPolicy = views.channel(command.channel)
@@ -60,7 +63,7 @@ def _quest(command: Place, context: Context) -> Quest:
     pickup = command.delivery == "pickup"
     if command.store_id:
         _check_store(command.store_id, pickup, context)
-    quest = Quest(
+    search = StockSearch(
         order_id=order_id,
         channel=command.channel,
         lines=lines,
@@ -75,8 +78,8 @@ def _quest(command: Place, context: Context) -> Quest:
         check=_Agreement(command, policy, len(lines)),
     )
     if command.payment == "cod":
-        _allow_cod(quest, command)
-    return quest
+        _allow_cod(search, command)
+    return search
 
 
 def _check_store(store_id: str, pickup: bool, context: Context) -> None:
@@ -89,10 +92,10 @@ def _check_store(store_id: str, pickup: bool, context: Context) -> None:
         raise Refused("store-closed", f"Store {store_id} takes no orders now. Try again later.")
 
 
-def _allow_cod(quest: Quest, command: Place) -> None:
-    rule = quest.policy.cod
+def _allow_cod(search: StockSearch, command: Place) -> None:
+    rule = search.policy.cod
     customer = f"customer/{command.customer.customer_id}"
-    quest.also = ((customer, CheckCod(quest.order_id, rule.refusals_max, rule.open_max)),)
+    search.also = ((customer, CheckCod(search.order_id, rule.refusals_max, rule.open_max)),)
 
 
 @dataclass(slots=True)
@@ -103,70 +106,69 @@ class _Agreement:
     policy: ChannelPolicy
     lines: int
 
-    def __call__(self, holds: Sequence[Hold]) -> None:
+    def __call__(self, planned: Sequence[LockedPart]) -> None:
         command = self.command
-        for hold in holds:
-            if hold.part.store.currency != command.currency:
-                raise Refused(
-                    "wrong-currency",
-                    f"This address is served in {hold.part.store.currency}.",
-                    currency=hold.part.store.currency,
-                )
+        for one in planned:
+            if one.part.store.currency != command.currency:
+                raise wrong_currency("This address is served", one.part.store.currency)
         if command.expected_total is None and command.payment != "cod":
             return
-        goods = _goods(holds)
-        total = goods + order_freight([hold.part for hold in holds], goods)
+        goods = _goods(planned)
+        total = goods + order_freight([one.part for one in planned], goods)
         expected = command.expected_total
         cut = command.partial_ok and expected is not None and total < expected
         if expected is not None and total != expected and not cut:
-            raise Refused(
-                "wrong-total",
-                f"The total is {total}, not {expected}. Show it to the customer and order again.",
-                total=total,
-                expected=expected,
-            )
+            raise wrong_total(total, expected)
         if command.payment == "cod":
-            check_cod(self.policy.cod, total, _fulfilments(holds, 0))
+            check_cod(self.policy.cod, total, fulfilments_of(planned, 0))
 
 
-def _placed(command: Place, quest: Quest, context: Context) -> Decision:
-    now = context.now
-    holds = quest.plan
-    goods = _goods(holds)
-    freight = order_freight([hold.part for hold in holds], goods)
+def _placed(command: Place, won: StockSearch, context: Context) -> Decision:
+    goods = _goods(won.plan)
+    freight = order_freight([one.part for one in won.plan], goods)
     online = command.payment == "online"
-    pickup = command.delivery == "pickup"
-    placed = Placed(
-        order_id=quest.order_id,
-        at=now,
-        channel=command.channel,
-        customer=command.customer,
-        currency=command.currency,
-        delivery=command.delivery,
-        payment=command.payment,
-        address=command.address,
-        lines=_lines(holds),
-        fulfilments=_fulfilments(holds, freight),
-        goods=goods,
-        freight=freight,
-        total=goods + freight,
-        expires_at=quest.expires_at if online else None,
-        pickup_code=_code(context) if pickup else "",
-        note=command.note,
-        parked_s=quest.policy.parked_s,
-        attempted=quest.number - 1,
-        bound=bool(command.store_id),
+    placed = _fact(
+        command,
+        context,
+        allocation_of(won.plan, freight),
+        goods,
+        freight,
+        won.expires_at if online else None,
+        won.policy.parked_s,
+        won.number - 1,
     )
-    state = evolve(None, placed)
-    if online and placed.total:
-        return Decision((placed,), view(state), state=state)
-    return _confirmed(placed, state, context)
+    return _stored(placed, context, to_pay=online)
 
 
-def _placed_in_campaign(command: Place, seats: Seats, context: Context) -> Decision:
-    claimed = seats.claimed
-    assert claimed is not None
-    placed = Placed(
+def _placed_in_campaign(command: Place, search: ClaimSearch, context: Context) -> Decision:
+    placed = _fact(
+        command,
+        context,
+        (search.fulfilments, search.lines),
+        search.line.amount,
+        search.freight,
+        search.won.expires_at,
+        context.views.channel(command.channel).parked_s,
+        len(search.fulfilments),
+        search.won,
+    )
+    return _stored(placed, context, to_pay=True)
+
+
+def _fact(
+    command: Place,
+    context: Context,
+    allocation: tuple[tuple[Fulfilment, ...], tuple[Line, ...]],
+    goods: int,
+    freight: int,
+    expires_at: float | None,
+    parked_s: float,
+    attempted: int,
+    claimed: Claimed | None = None,
+) -> Placed:
+    fulfilments, lines = allocation
+    group_id = claimed.group_id if claimed else ""
+    return Placed(
         order_id=context.entity_id,
         at=context.now,
         channel=command.channel,
@@ -175,24 +177,27 @@ def _placed_in_campaign(command: Place, seats: Seats, context: Context) -> Decis
         delivery=command.delivery,
         payment=command.payment,
         address=command.address,
-        lines=seats.lines,
-        fulfilments=seats.fulfilments,
-        goods=seats.line.amount,
-        freight=seats.freight,
-        total=seats.total,
-        expires_at=claimed.expires_at,
+        lines=lines,
+        fulfilments=fulfilments,
+        goods=goods,
+        freight=freight,
+        total=goods + freight,
+        expires_at=expires_at,
         pickup_code=_code(context) if command.delivery == "pickup" else "",
         note=command.note,
-        parked_s=context.views.channel(command.channel).parked_s,
-        attempted=len(seats.fulfilments),
+        parked_s=parked_s,
+        attempted=attempted,
         bound=bool(command.store_id),
         campaign_id=command.campaign_id,
-        claim_id=claimed.claim_id,
-        group_id=claimed.group_id,
-        heads_group=bool(claimed.group_id) and not command.group_id,
+        claim_id=claimed.claim_id if claimed else "",
+        group_id=group_id,
+        heads_group=bool(group_id) and not command.group_id,
     )
+
+
+def _stored(placed: Placed, context: Context, *, to_pay: bool) -> Decision:
     state = evolve(None, placed)
-    if placed.total:
+    if to_pay and placed.total:
         return Decision((placed,), view(state), state=state)
     return _confirmed(placed, state, context)
 
@@ -207,7 +212,7 @@ def _confirmed(placed: Placed, state: OrderState, context: Context) -> Decision:
         for part in turn.state.parts:
             open_ticket(turn, part)
     else:
-        keep(turn, Paid(placed.at, f"{placed.order_id}-p0", "none", "", 0))
+        keep(turn, Paid(placed.at, free_payment_id(placed.order_id), "none", "", 0))
     return turn.answer()
 
 
@@ -215,25 +220,5 @@ def _code(context: Context) -> str:
     return pickup_code(context.command_id, context.entity_id, context.views.pickup_secret)
 
 
-def _goods(holds: Sequence[Hold]) -> int:
-    return sum([line.amount for hold in holds for line, _ in hold.pieces])
-
-
-def _lines(holds: Sequence[Hold]) -> tuple[Line, ...]:
-    return tuple(
-        [
-            replace(line, fulfilment_id=hold.fulfilment_id)
-            for hold in holds
-            for line, _ in hold.pieces
-        ]
-    )
-
-
-def _fulfilments(holds: Sequence[Hold], freight: int) -> tuple[Fulfilment, ...]:
-    shares = share_freight(freight, [hold.pieces for hold in holds])
-    return tuple(
-        [
-            fulfilment_of(hold.fulfilment_id, hold.part, share)
-            for hold, share in zip(holds, shares, strict=True)
-        ]
-    )
+def _goods(planned: Sequence[LockedPart]) -> int:
+    return sum([line.amount for one in planned for line, _ in one.pieces])

@@ -7,21 +7,18 @@ Before normal stock is looked at: what was set aside for the campaign was set as
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from actors.engine.kind import Ask, Context
-from actors.order.campaigns import candidates_of
+from actors.order.claiming import candidates_of
 from actors.order.owing import open_ticket, sell_reserved
-from actors.order.renewing import at_store
+from actors.order.renewing import moved_to
 from actors.order.turn import Turn
 from domain.campaign.commands import Reassign
 from domain.campaign.events import Reassigned
 from domain.errors import Problem, Refused, error_of
 from domain.order.events import FulfilmentRerouted
-from domain.order.placing import fulfilment_of
 from domain.order.state import OrderState, Part, destination, find_part, lines_of
 
-__all__ = ["Asked", "ask_campaign", "take", "units_given"]
+__all__ = ["ask_campaign", "take"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +33,31 @@ def ask_campaign(
     *,
     store_id: str = "",
     excluded: Collection[str] = (),
-) -> Ask | None:
+) -> Ask | Reassigned | None:
     """Ask the part's campaign for its units at another store, or at ``store_id`` alone; what it had
-    at its own is normal stock there by then. None: it is not of a campaign, or a unit of it was
-    found to be short."""
+    at its own is normal stock there by then. None: normal stock is to be searched (or is already),
+    for the campaign has no units elsewhere, the part is of none, or a unit of it was found to be
+    short. Raises what may be tried again."""
+    if context.memo is None:
+        return _question(state, part, context, store_id, excluded)
+    return _units_given(context) if isinstance(context.memo, Asked) else None
+
+
+def take(turn: Turn, part: Part, given: Reassigned, reason: str, code: str) -> None:
+    """The part is rerouted to where its units are now, and sold from there."""
+    number = turn.state.number + 1
+    new, lines = moved_to(turn.state, part, number, given.share.store_id, turn.context)
+    old = part.fulfilment.fulfilment_id
+    turn.record(FulfilmentRerouted(old, new, lines, reason, turn.now, code))
+    moved = find_part(turn.state, new.fulfilment_id)
+    assert moved is not None
+    sell_reserved(turn, moved)
+    open_ticket(turn, moved)
+
+
+def _question(
+    state: OrderState, part: Part, context: Context, store_id: str, excluded: Collection[str]
+) -> Ask | None:
     fulfilment, lines = part.fulfilment, lines_of(state, part)
     brief = context.views.campaigns.get(fulfilment.campaign_id)
     if brief is None or any(line.line_id in state.marks for line in lines):
@@ -57,9 +75,7 @@ def ask_campaign(
     return Ask([(f"campaign/{fulfilment.campaign_id}", command)], Asked())
 
 
-def units_given(context: Context) -> Reassigned | None:
-    """What the campaign answered; None: it has no units elsewhere. Raises what may be tried
-    again."""
+def _units_given(context: Context) -> Reassigned | None:
     answer = context.answers[-1]
     if isinstance(answer, Problem):
         if answer.retryable:
@@ -67,17 +83,3 @@ def units_given(context: Context) -> Reassigned | None:
         return None
     assert isinstance(answer, Reassigned)
     return answer
-
-
-def take(turn: Turn, part: Part, given: Reassigned, reason: str, code: str) -> None:
-    """The part is rerouted to where its units are now, and sold from there."""
-    state, old = turn.state, part.fulfilment
-    fulfilment_id = f"{state.order_id}-{state.number + 1}"
-    to = at_store(state, given.share.store_id, turn.context)
-    new = replace(fulfilment_of(fulfilment_id, to, old.freight), campaign_id=old.campaign_id)
-    lines = tuple([replace(line, fulfilment_id=fulfilment_id) for line in lines_of(state, part)])
-    turn.record(FulfilmentRerouted(old.fulfilment_id, new, lines, reason, turn.now, code))
-    moved = find_part(turn.state, fulfilment_id)
-    assert moved is not None
-    sell_reserved(turn, moved)
-    open_ticket(turn, moved)

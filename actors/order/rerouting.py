@@ -1,10 +1,10 @@
 """A fulfilment that its store cannot serve goes to the next one. DOMAIN, Routing, rule 6."""
 
-from msgspec.structs import replace
+from collections.abc import Collection
+from functools import partial
 
 from actors.engine.kind import Answered, Ask, Context, Decision
-from actors.order import reassigning
-from actors.order.locking import Quest, begin, resume
+from actors.order.locking import StockSearch, negotiate
 from actors.order.owing import (
     correct_short,
     deduct,
@@ -16,16 +16,18 @@ from actors.order.owing import (
     refund_cancelled,
     settle,
 )
+from actors.order.reassigning import ask_campaign, take
 from actors.order.renewing import same_stores, seek
 from actors.order.turn import Turn
+from domain.campaign.events import Reassigned
 from domain.errors import Problem, Refused, error_of
 from domain.inventory.commands import Deduct
 from domain.inventory.rules import LOCK_GONE
 from domain.order.commands import CloseParked, Reroute
 from domain.order.events import FulfilmentCancelled, FulfilmentParked, FulfilmentRerouted
-from domain.order.placing import fulfilment_of, share_freight
+from domain.order.placing import allocation_of
 from domain.order.rules import LIVE_STATES, WITH_STORE, need_state
-from domain.order.state import OrderState, Part, find_part, lines_of, units_due, words_of
+from domain.order.state import OrderState, Part, due_units, find_part, words_of
 from domain.reasons import ALL_SHORT
 from domain.store.commands import CancelTicket
 
@@ -37,34 +39,16 @@ def hand_on(turn: Turn, part: Part, reason: str, code: str) -> Decision | Ask:
     state, context = turn.state, turn.context
     if state.bound:
         return _park(turn, part, reason, code, "bound-to-store", "the customer chose this store")
-    memo = context.memo
-    if memo is None:
-        question = reassigning.ask_campaign(state, part, context, excluded=state.refused)
-        if question is not None:
+    excluded = {*state.refused, part.fulfilment.store_id}
+    match _successor(state, part, context, excluded=excluded):
+        case Ask() as question:
             return question
-    if isinstance(memo, reassigning.Asked):
-        memo, given = None, reassigning.units_given(context)
-        if given is not None:
+        case Problem(why, text):
+            return _park(turn, part, reason, code, why, text)
+        case Reassigned() | StockSearch() as found:
             _let_go(turn, part, reason, code)
-            reassigning.take(turn, part, given, reason, code)
+            _hand_to(turn, part, found, reason, code)
             return turn.decision()
-    if memo is None:
-        quest = _quest(state, part, context)
-        quest.excluded = {*state.refused, part.fulfilment.store_id}
-        try:
-            return begin(quest, context)
-        except Refused as refusal:
-            return _park(turn, part, reason, code, refusal.code, refusal.detail)
-    outcome = resume(memo, context)
-    if isinstance(outcome, Ask):
-        return outcome
-    if isinstance(outcome, Problem):
-        if outcome.retryable:
-            raise error_of(outcome)
-        return _park(turn, part, reason, code, outcome.code, outcome.detail)
-    _let_go(turn, part, reason, code)
-    _rerouted(turn, part, outcome, reason, code)
-    return turn.decision()
 
 
 def reroute(state: OrderState, command: Reroute, context: Context) -> Decision | Ask:
@@ -74,33 +58,21 @@ def reroute(state: OrderState, command: Reroute, context: Context) -> Decision |
     routing refuses.
     """
     part = _parked(state, command.fulfilment_id, "reroute it")
-    turn, memo, store_id = Turn(state, context), context.memo, command.store_id
-    reason = f"{command.why} (by {command.by})"
+    store_id = command.store_id
     if state.delivery == "pickup":
         own = part.fulfilment.store_id
         if store_id not in ("", own):
             raise Refused("bound-to-store", f"The customer collects this order at {own}.")
         store_id = own
-    if memo is None:
-        question = reassigning.ask_campaign(state, part, context, store_id=store_id)
-        if question is not None:
+    match _successor(state, part, context, store_id=store_id):
+        case Ask() as question:
             return question
-    if isinstance(memo, reassigning.Asked):
-        memo, given = None, reassigning.units_given(context)
-        if given is not None:
-            reassigning.take(turn, part, given, reason, "")
+        case Problem() as problem:
+            raise error_of(problem)
+        case Reassigned() | StockSearch() as found:
+            turn = Turn(state, context)
+            _hand_to(turn, part, found, f"{command.why} (by {command.by})", "")
             return turn.answer()
-    if memo is None:
-        quest = _quest(state, part, context)
-        quest.store_id = store_id
-        return begin(quest, context)
-    outcome = resume(memo, context)
-    if isinstance(outcome, Ask):
-        return outcome
-    if isinstance(outcome, Problem):
-        raise error_of(outcome)
-    _rerouted(turn, part, outcome, reason, "")
-    return turn.answer()
 
 
 def close_parked(state: OrderState, command: CloseParked, context: Context) -> Decision:
@@ -130,61 +102,83 @@ def deduct_answered(state: OrderState, answered: Answered, context: Context) -> 
     if problem.code != LOCK_GONE or not in_store:
         notify_ops(turn, "stock-unexplained", fulfilment_id=sent.fulfilment_id, reason=problem.code)
         return turn.decision()
-    if context.memo is None:
-        quest = _quest(state, part, context)
-        quest.first = same_stores(state, [part], context)
-        if state.bound:
-            quest.store_id = part.fulfilment.store_id
-        try:
-            return begin(quest, context)
-        except Refused:
+    match negotiate(partial(_anew, part), state, context):
+        case Ask() as question:
+            return question
+        case Problem():
             return _lost(turn, part)
-    outcome = resume(context.memo, context)
-    if isinstance(outcome, Ask):
-        return outcome
-    if isinstance(outcome, Problem):
-        if outcome.retryable:
-            raise error_of(outcome)
-        return _lost(turn, part)
-    _withdraw(turn, part)
-    _rerouted(turn, part, outcome, LOCK_GONE, LOCK_GONE)
-    return turn.decision()
+        case StockSearch() as won:
+            _withdraw(turn, part)
+            _relock(turn, part, won, LOCK_GONE, LOCK_GONE)
+            return turn.decision()
 
 
-def _quest(state: OrderState, part: Part, context: Context) -> Quest:
-    units = {line.line_id: units_due(state, line) for line in lines_of(state, part)}
-    return seek(state, units, context)
+def _successor(
+    state: OrderState,
+    part: Part,
+    context: Context,
+    *,
+    store_id: str = "",
+    excluded: Collection[str] = (),
+) -> Ask | Reassigned | StockSearch | Problem:
+    """Who serves the part instead: another share of its campaign, else stores with normal stock.
+    Without ``store_id`` (the only store allowed) any but those ``excluded``. Raises what may be
+    tried again."""
+    given = ask_campaign(state, part, context, store_id=store_id, excluded=excluded)
+    if given is not None:
+        return given
+    return negotiate(partial(_elsewhere, part, store_id, excluded), state, context)
 
 
-def _rerouted(turn: Turn, part: Part, quest: Quest, reason: str, code: str) -> None:
+def _elsewhere(
+    part: Part, store_id: str, excluded: Collection[str], state: OrderState, context: Context
+) -> StockSearch:
+    search = _search(state, part, context)
+    search.store_id, search.excluded = store_id, excluded
+    return search
+
+
+def _anew(part: Part, state: OrderState, context: Context) -> StockSearch:
+    search = _search(state, part, context)
+    search.first = same_stores(state, [part], context)
+    if state.bound:
+        search.store_id = part.fulfilment.store_id
+    return search
+
+
+def _search(state: OrderState, part: Part, context: Context) -> StockSearch:
+    return seek(state, dict(due_units(state, part)), context)
+
+
+def _hand_to(
+    turn: Turn, part: Part, found: Reassigned | StockSearch, reason: str, code: str
+) -> None:
+    if isinstance(found, Reassigned):
+        take(turn, part, found, reason, code)
+    else:
+        _relock(turn, part, found, reason, code)
+
+
+def _relock(turn: Turn, part: Part, won: StockSearch, reason: str, code: str) -> None:
     """The customer's freight stays: it is shared among what serves the part now."""
-    fulfilment_id, fee = part.fulfilment.fulfilment_id, part.fulfilment.freight
-    shares = share_freight(fee, [hold.pieces for hold in quest.plan])
-    for hold, share in zip(quest.plan, shares, strict=True):
-        turn.record(
-            FulfilmentRerouted(
-                fulfilment_id,
-                fulfilment_of(hold.fulfilment_id, hold.part, share),
-                tuple(replace(line, fulfilment_id=hold.fulfilment_id) for line, _ in hold.pieces),
-                reason,
-                turn.now,
-                code,
-            )
-        )
-    for hold in quest.plan:
-        new = find_part(turn.state, hold.fulfilment_id)
-        assert new is not None
-        if new.sold:
-            deduct(turn, new)
-        open_ticket(turn, new)
+    fulfilments, lines = allocation_of(won.plan, part.fulfilment.freight)
+    for new in fulfilments:
+        its = tuple([line for line in lines if line.fulfilment_id == new.fulfilment_id])
+        old = part.fulfilment.fulfilment_id
+        turn.record(FulfilmentRerouted(old, new, its, reason, turn.now, code))
+    for new in fulfilments:
+        current = find_part(turn.state, new.fulfilment_id)
+        assert current is not None
+        if current.sold:
+            deduct(turn, current)
+        open_ticket(turn, current)
 
 
 def _let_go(turn: Turn, part: Part, reason: str, code: str) -> None:
     """The store's units are free again, unless the shelf had none of them. Of a part that was
     packed before it was refused, the units in it are there."""
     if code == ALL_SHORT and not part.picked:
-        due = [(line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part)]
-        correct_short(turn, part, [(line_id, units) for line_id, units in due if units])
+        correct_short(turn, part, due_units(turn.state, part))
     else:
         give_back(turn, part, reason)
 

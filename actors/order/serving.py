@@ -40,9 +40,19 @@ from domain.order.events import (
     FulfilmentUncollected,
     PaymentFlagged,
 )
+from domain.order.ids import short_refund_id
 from domain.order.money import cash_due, refund_short
 from domain.order.rules import LIVE_STATES, WITH_STORE, progresses
-from domain.order.state import CASH, FINAL_PARTS, OrderState, Part, find_part, lines_of, units_due
+from domain.order.state import (
+    CASH,
+    FINAL_PARTS,
+    OrderState,
+    Part,
+    due_units,
+    find_part,
+    lines_of,
+    units_due,
+)
 from domain.reasons import ALL_SHORT, CASH_DIFFERENCE, code_of
 from domain.store.commands import (
     MISSING,
@@ -118,13 +128,12 @@ def record_picked(state: OrderState, command: RecordPicked, context: Context) ->
     correct_short(turn, part, _of(short, reasons, *NOT_THERE))
     keep_on_shelf(turn, part, _of(short, reasons, UNWANTED))
     cash_taken = state.payment == "cod" and part.state in ("delivered", "collected", "completed")
-    nothing_left = not any(units_due(turn.state, line) for line in lines_of(turn.state, part))
-    if nothing_left and not cash_taken:
+    if not due_units(turn.state, part) and not cash_taken:
         _nothing_left(turn, part, UNWANTED if UNWANTED in reasons.values() else "nothing-there")
         return turn.decision()
     for reason, (suffix, why) in REFUNDS.items():
         units = _of(short, reasons, reason)
-        refund_id = f"{command.fulfilment_id}-{suffix}"
+        refund_id = short_refund_id(command.fulfilment_id, suffix)
         refund(turn, refund_short(turn.state, units, refund_id, turn.now, why))
     if cash_taken:
         if part.cash == due and not (state.flags or {}).get(command.fulfilment_id):
@@ -303,8 +312,7 @@ def _picked_too_late(
 def _nothing_was_there(turn: Turn, part: Part, code: str) -> None:
     """A cancel has freed units that the store did not find: they leave the books."""
     if code == ALL_SHORT:
-        due = ((line.line_id, units_due(turn.state, line)) for line in lines_of(turn.state, part))
-        _count_freed(turn, part, tuple((line_id, units) for line_id, units in due if units))
+        _count_freed(turn, part, due_units(turn.state, part))
 
 
 def _count_freed(turn: Turn, part: Part, missing: Units) -> None:

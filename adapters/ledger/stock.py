@@ -12,8 +12,9 @@ from typing import Any
 from adapters.ledger.documents import Document, StockLine, plain
 from domain import inventory
 from domain.message import Event
+from domain.order.ids import order_of
 
-__all__ = ["account_stock", "order_of"]
+__all__ = ["account_stock"]
 
 
 def account_stock(store_id: str, event: Event) -> Document | None:
@@ -33,12 +34,6 @@ def account_stock(store_id: str, event: Event) -> Document | None:
         data=_facts(event),
         stock=stock,
     )
-
-
-def order_of(fulfilment_id: str) -> str:
-    """The order of a fulfilment (or of a correction made for it): ids begin with the order's, which
-    holds no dash."""
-    return fulfilment_id.partition("-")[0]
 
 
 def _facts(event: Event) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The rules of one store's stock (DOMAIN, Stock): what a command leads to, or why it is refused.
 
-Each function returns the events to store, none when the command was seen before. Rules stated here:
+Each function returns the event to store and its warnings (:data:`Change`). Rules stated here:
 
 - **Channels**: an allotment is taken out of the shared pool. Its channel sells from it first and
   then from the pool; other channels sell from the pool alone. Its quantity counts what the channel
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 from math import ceil, inf, sqrt
 from statistics import NormalDist
+from typing import TypeAlias
 
 from msgspec.structs import astuple
 
@@ -84,6 +85,8 @@ __all__ = [
     "ASK_GRACE_S",
     "LOCK_GONE",
     "QUANTITY_MAX",
+    "Change",
+    "Warned",
     "allot",
     "ask_overdue",
     "correct_short",
@@ -110,6 +113,12 @@ __all__ = [
 
 LOCK_GONE = "lock-gone"
 """Code: what a fulfilment should hold, it does not hold (any more)."""
+Warned: TypeAlias = ReplenishmentSuggested | AnomalyFound
+"""Low stock, or a negative sellable: operations is told."""
+Change: TypeAlias = tuple[()] | tuple[InventoryEvent, *tuple[Warned, ...]]
+"""The event that a command leads to and the warnings that follow from it; nothing when the command
+was seen before."""
+
 ASK_GRACE_S = 30.0
 """The order cancels itself at the lock's expiry; it is asked only if it has not by then."""
 ASK_AGAIN_S = 300.0
@@ -123,7 +132,9 @@ ANOMALY_DOCUMENTS = 10
 # Locks: hot path first --------------------------------------------------------------------------
 
 
-def lock(state: InventoryState, command: Lock, now: float) -> list[InventoryEvent]:
+def lock(
+    state: InventoryState, command: Lock, now: float
+) -> tuple[()] | tuple[Locked, *tuple[Warned, ...]]:
     """Lock all items or none. Raises ``Refused``: ``unknown-sku``, ``short-stock``,
     ``quantity-not-positive``, ``lock-differs`` (same fulfilment, other items).
 
@@ -133,10 +144,10 @@ def lock(state: InventoryState, command: Lock, now: float) -> list[InventoryEven
     fulfilment_id = command.fulfilment_id
     if fulfilment_id in state.locks:
         _same_lock(state.locks[fulfilment_id], command)
-        return []
+        return ()
     if (sale := state.sale(fulfilment_id)) is not None:
         _same_lock(sale, command)
-        return []
+        return ()
     items = command.items
     wanted: dict[str, int] = {}
     for item in items:
@@ -152,16 +163,16 @@ def lock(state: InventoryState, command: Lock, now: float) -> list[InventoryEven
     locked = Locked(
         fulfilment_id, command.order_id, items, expires_at, tuple(left), command.channel
     )
-    return [locked, *warnings] if warnings else [locked]
+    return (locked, *warnings) if warnings else (locked,)
 
 
 def _take_from_cells(
     state: InventoryState, wanted: Mapping[str, int], channel: str
-) -> tuple[list[Left], list[InventoryEvent]]:
+) -> tuple[list[Left], list[Warned]]:
     """What is left after a lock, and warnings that follow from it; raises if it cannot be."""
     cells = state.cells
     left: list[Left] = []
-    warnings: list[InventoryEvent] = []
+    warnings: list[Warned] = []
     for sku, units in wanted.items():
         cell = cells.get(sku)
         if cell is None:
@@ -231,14 +242,14 @@ def locked_reply(state: InventoryState, fulfilment_id: str) -> Locked:
     return Locked(fulfilment_id, record.order_id, record.items, record.ask_at, left, record.channel)
 
 
-def release(state: InventoryState, command: Release, now: float) -> list[InventoryEvent]:
+def release(state: InventoryState, command: Release, now: float) -> Change:
     """Give a lock back, once; nothing happens for a lock that is gone or never was.
     Raises ``Refused`` with ``already-sold`` after the deduction: that takes a return."""
     record = state.locks.get(command.fulfilment_id)
     if record is None:
         if state.sale(command.fulfilment_id) is not None:
             raise Refused("already-sold", "The goods were deducted; they come back as a return.")
-        return []
+        return ()
     left = []
     for sku, units in _by_sku(record.items).items():
         cell = state.cells[sku]
@@ -252,22 +263,22 @@ def release(state: InventoryState, command: Release, now: float) -> list[Invento
             )
             back = min(own, held.taken)
         left.append(_left_after_lock(sku, cell, record.channel, -back, -units))
-    return [Released(command.fulfilment_id, record.items, command.reason, tuple(left), now)]
+    return (Released(command.fulfilment_id, record.items, command.reason, tuple(left), now),)
 
 
-def deduct(state: InventoryState, command: Deduct, now: float) -> list[InventoryEvent]:
+def deduct(state: InventoryState, command: Deduct, now: float) -> Change:
     """Turn a lock into a sale, once. Raises ``Refused`` with ``lock-gone`` when it was released
     (or never was): lock again."""
     record = state.locks.get(command.fulfilment_id)
     if record is None:
         if state.sale(command.fulfilment_id) is not None:
-            return []
+            return ()
         raise Refused(LOCK_GONE, "This fulfilment holds no lock. Lock again, or refund.")
     left = tuple(left_of(sku, state.cells[sku]) for sku in _by_sku(record.items))
-    return [Deducted(command.fulfilment_id, record.items, left, now)]
+    return (Deducted(command.fulfilment_id, record.items, left, now),)
 
 
-def record_sale(state: InventoryState, command: RecordSale, now: float) -> list[InventoryEvent]:
+def record_sale(state: InventoryState, command: RecordSale, now: float) -> Change:
     """Goods that left, once: from their lock if there is one, else from the count itself. Raises
     ``Refused``: ``no-items``, ``quantity-not-positive``."""
     if command.fulfilment_id in state.locks or state.sale(command.fulfilment_id) is not None:
@@ -279,7 +290,7 @@ def record_sale(state: InventoryState, command: RecordSale, now: float) -> list[
     sold = Sold(
         command.fulfilment_id, command.order_id, command.items, _left_after(state, out), now
     )
-    return [sold, *_warnings(state, out, (command.fulfilment_id,))]
+    return (sold, *_warnings(state, out, (command.fulfilment_id,)))
 
 
 def ask_overdue(state: InventoryState, now: float) -> list[tuple[str, str]]:
@@ -309,12 +320,12 @@ def asked(overdue: Iterable[tuple[str, str]], now: float) -> LocksAsked:
 # Goods that come back, or never were there ------------------------------------------------------
 
 
-def return_goods(state: InventoryState, command: Return, now: float) -> list[InventoryEvent]:
+def return_goods(state: InventoryState, command: Return, now: float) -> Change:
     """Accepted goods of a sale return to stock; a forgotten sale is the order's to vouch for.
     Raises ``Refused``: ``not-deducted``, ``unknown-fulfilment``, ``exceeds-sale``,
     ``wrong-quantity``, ``no-items``, ``unknown-sku``."""
     if state.has_seen(Deed.RETURN, command.document_id):
-        return []
+        return ()
     _some(command.items)
     sold, back = _sold_and_back(state, command)
     units: dict[str, int] = {}
@@ -332,12 +343,12 @@ def return_goods(state: InventoryState, command: Return, now: float) -> list[Inv
         sound[item.sku] = sound.get(item.sku, 0) + item.quantity - item.damaged
     left = tuple(left_of(sku, state.cells[sku], change) for sku, change in sound.items())
     skus = tuple(StockItem(sku, quantity) for sku, quantity in units.items())
-    return [
+    return (
         Returned(
             command.document_id, command.fulfilment_id, command.items, skus, command.reason,
             left, now,
-        )
-    ]  # fmt: skip
+        ),
+    )  # fmt: skip
 
 
 def _sold_and_back(state: InventoryState, command: Return) -> tuple[dict[str, int], dict[str, int]]:
@@ -359,32 +370,32 @@ def _sold_and_back(state: InventoryState, command: Return) -> tuple[dict[str, in
     return {item_key(item.line_id, item.sku): item.quantity for item in command.items}, {}
 
 
-def correct_short(state: InventoryState, command: CorrectShort, now: float) -> list[InventoryEvent]:
+def correct_short(state: InventoryState, command: CorrectShort, now: float) -> Change:
     """Missing units leave the lock and the physical count, or the sale; sellable stays as it is.
 
     A sale had taken them from the count already: it only gets smaller, so that they can never come
     back as a return. Raises ``Refused``: ``lock-gone``, ``exceeds-lock``, ``no-items``.
     """
     if state.has_seen(Deed.SHORT, command.document_id):
-        return []
+        return ()
     _held_record(state, command)
     left = tuple(left_of(sku, state.cells[sku]) for sku in _by_sku(command.items))
     was_locked = command.fulfilment_id in state.locks
-    return [
+    return (
         ShortCorrected(
             command.document_id, command.fulfilment_id, command.items, was_locked, left, now
-        )
-    ]
+        ),
+    )
 
 
-def keep_on_shelf(state: InventoryState, command: KeepOnShelf, now: float) -> list[InventoryEvent]:
+def keep_on_shelf(state: InventoryState, command: KeepOnShelf, now: float) -> Change:
     """Sound units that will not be packed leave the lock, or the sale as if they were returned, and
     are free again: first for the channel whose allotment they came from.
 
     Raises ``Refused``: ``lock-gone``, ``exceeds-lock``, ``no-items``.
     """
     if state.has_seen(Deed.KEPT, command.document_id):
-        return []
+        return ()
     record = _held_record(state, command)
     was_locked = command.fulfilment_id in state.locks
     left = []
@@ -395,12 +406,12 @@ def keep_on_shelf(state: InventoryState, command: KeepOnShelf, now: float) -> li
             left.append(_left_after_lock(sku, cell, record.channel, -back, -units))
         else:
             left.append(left_of(sku, cell, units))
-    return [
+    return (
         KeptOnShelf(
             command.document_id, command.fulfilment_id, command.items, was_locked, command.reason,
             tuple(left), now,
-        )
-    ]  # fmt: skip
+        ),
+    )  # fmt: skip
 
 
 def _back_to_allotment(cell: Cell, record: LockRecord, command: KeepOnShelf, sku: str) -> int:
@@ -440,24 +451,22 @@ def _held_record(state: InventoryState, command: CorrectShort | KeepOnShelf) -> 
 # Documents of goods -----------------------------------------------------------------------------
 
 
-def receive(state: InventoryState, command: Receive, now: float) -> list[InventoryEvent]:
+def receive(state: InventoryState, command: Receive, now: float) -> Change:
     """Goods in; lists SKUs. Raises ``Refused``: ``wrong-quantity``, ``no-items``."""
     if state.has_seen(Deed.RECEIVE, command.document_id):
-        return []
+        return ()
     _document(command.document_id)
     units = _quantities(command.items, least=0)
-    return [
-        Received(command.document_id, command.items, command.actor, _left_after(state, units), now)
-    ]
+    return (
+        Received(command.document_id, command.items, command.actor, _left_after(state, units), now),
+    )
 
 
-def transfer(
-    state: InventoryState, command: Transfer, store_id: str, now: float
-) -> list[InventoryEvent]:
+def transfer(state: InventoryState, command: Transfer, store_id: str, now: float) -> Change:
     """Goods leave for another store. Raises ``Refused``: ``same-store``, ``unknown-sku``,
     ``short-stock`` (only what the pool really holds may leave), ``wrong-quantity``."""
     if state.has_seen(Deed.TRANSFER_OUT, command.document_id):
-        return []
+        return ()
     _document(command.document_id)
     if command.to_store in ("", store_id):
         raise Refused("same-store", "Name another store to transfer to.")
@@ -471,22 +480,22 @@ def transfer(
         command.document_id, command.to_store, command.items, command.actor,
         _left_after(state, out), now,
     )  # fmt: skip
-    return [event, *_warnings(state, out)]
+    return (event, *_warnings(state, out))
 
 
-def transfer_in(state: InventoryState, command: TransferIn, now: float) -> list[InventoryEvent]:
+def transfer_in(state: InventoryState, command: TransferIn, now: float) -> Change:
     """Goods arrive from another store, once per sender and document; lists SKUs."""
     if state.has_seen(Deed.TRANSFER_IN, command.from_store, command.document_id):
-        return []
+        return ()
     units = _quantities(command.items, least=1)
-    return [
+    return (
         TransferredIn(
             command.document_id, command.from_store, command.items, _left_after(state, units), now
-        )
-    ]
+        ),
+    )
 
 
-def count(state: InventoryState, command: Count, now: float) -> list[InventoryEvent]:
+def count(state: InventoryState, command: Count, now: float) -> Change:
     """A stock-take: ``on_hand`` becomes what was counted plus what moved since ``as_of``.
 
     The result of a count older than one that was already applied changes nothing. Raises
@@ -494,7 +503,7 @@ def count(state: InventoryState, command: Count, now: float) -> list[InventoryEv
     longer all remembered: count again), ``unknown-sku`` is no reason: a count lists the SKU.
     """
     if state.has_seen(Deed.COUNT, command.document_id):
-        return []
+        return ()
     _document(command.document_id)
     if not 0 <= command.counted <= QUANTITY_MAX:
         raise Refused("wrong-quantity", f"Count between 0 and {QUANTITY_MAX} units.")
@@ -512,14 +521,14 @@ def count(state: InventoryState, command: Count, now: float) -> list[InventoryEv
         command.document_id, command.sku, command.counted, command.as_of, difference,
         command.actor, _left_after(state, change), now,
     )  # fmt: skip
-    return [event, *_warnings(state, change, (command.document_id,))]
+    return (event, *_warnings(state, change, (command.document_id,)))
 
 
-def mark_damaged(state: InventoryState, command: MarkDamaged, now: float) -> list[InventoryEvent]:
+def mark_damaged(state: InventoryState, command: MarkDamaged, now: float) -> Change:
     """Units become damaged, or are mended. Raises ``Refused``: ``unknown-sku``,
     ``wrong-quantity`` (0, more than is there, more mended than damaged)."""
     if state.has_seen(Deed.DAMAGE, command.document_id):
-        return []
+        return ()
     _document(command.document_id)
     cell = _known(state, command.sku)
     damaged = cell.damaged + command.quantity
@@ -533,13 +542,13 @@ def mark_damaged(state: InventoryState, command: MarkDamaged, now: float) -> lis
         command.document_id, command.sku, command.quantity, command.actor,
         _left_after(state, change), now,
     )  # fmt: skip
-    return [event, *_warnings(state, change, (command.document_id,))]
+    return (event, *_warnings(state, change, (command.document_id,)))
 
 
 # Settings of a cell -----------------------------------------------------------------------------
 
 
-def set_safety(state: InventoryState, command: SetSafety) -> list[InventoryEvent]:
+def set_safety(state: InventoryState, command: SetSafety) -> Change:
     """Safety stock and reorder model. Raises ``Refused``: ``unknown-sku``, ``wrong-model``."""
     cell = _known(state, command.sku)
     if not (0 <= command.safety <= QUANTITY_MAX and 0 <= command.order_quantity <= QUANTITY_MAX):
@@ -550,7 +559,7 @@ def set_safety(state: InventoryState, command: SetSafety) -> list[InventoryEvent
     if (cell.safety, cell.reorder_point, cell.order_quantity) == (
         command.safety, point, command.order_quantity,
     ):  # fmt: skip
-        return []
+        return ()
     left = left_of(command.sku, cell, cell.safety - command.safety)
     event = SafetySet(command.sku, command.safety, point, command.order_quantity, (left,))
     after = Cell(
@@ -558,8 +567,8 @@ def set_safety(state: InventoryState, command: SetSafety) -> list[InventoryEvent
         point, command.order_quantity,
     )  # fmt: skip
     if after.is_low and not (cell.alerted and cell.is_low):
-        return [event, _suggestion(command.sku, after, after.available)]
-    return [event]
+        return (event, _suggestion(command.sku, after, after.available))
+    return (event,)
 
 
 def reorder_point(model: SetSafety) -> int:
@@ -587,24 +596,24 @@ def reorder_point(model: SetSafety) -> int:
     return ceil(point)
 
 
-def set_oversell(state: InventoryState, command: SetOversell) -> list[InventoryEvent]:
+def set_oversell(state: InventoryState, command: SetOversell) -> Change:
     """How far beyond stock a SKU may be sold. Raises ``Refused``: ``unknown-sku``,
     ``wrong-quantity``. A limit below what is oversold already is reported as an anomaly."""
     cell = _known(state, command.sku)
     if not 0 <= command.limit <= QUANTITY_MAX:
         raise Refused("wrong-quantity", "The limit must be 0 or more.")
     if command.limit == cell.oversell:
-        return []
+        return ()
     left = left_of(command.sku, cell, command.limit - cell.oversell)
-    events: list[InventoryEvent] = [OversellSet(command.sku, command.limit, (left,))]
+    changed = OversellSet(command.sku, command.limit, (left,))
     free = cell.available - cell.reserved
     if free < -command.limit and not cell.anomalous:
         documents = tuple(move.document for move in cell.moves[-ANOMALY_DOCUMENTS:])
-        events.append(AnomalyFound(command.sku, free, documents))
-    return events
+        return changed, AnomalyFound(command.sku, free, documents)
+    return (changed,)
 
 
-def allot(state: InventoryState, command: Allot) -> list[InventoryEvent]:
+def allot(state: InventoryState, command: Allot) -> Change:
     """Hold units for a channel, those it has locked already included. Raises ``Refused``:
     ``unknown-sku``, ``short-stock`` (the pool cannot spare so many), ``wrong-quantity``."""
     cell = _known(state, command.sku)
@@ -613,7 +622,7 @@ def allot(state: InventoryState, command: Allot) -> list[InventoryEvent]:
     held = cell.allotments.get(command.channel)
     free, taken = (0, 0) if held is None else (held.free, held.taken)
     if command.quantity == free + taken:
-        return []
+        return ()
     free_after = command.quantity - min(taken, command.quantity)
     if free_after - free > max(0, cell.pool):
         raise Refused(
@@ -624,17 +633,17 @@ def allot(state: InventoryState, command: Allot) -> list[InventoryEvent]:
     channels = dict(left.channels)
     channels[command.channel] = free_after
     left = Left(command.sku, left.sellable, tuple(channels.items()))
-    return [Allotted(command.sku, command.channel, command.quantity, (left,))]
+    return (Allotted(command.sku, command.channel, command.quantity, (left,)),)
 
 
 # Campaigns --------------------------------------------------------------------------------------
 
 
-def set_aside(state: InventoryState, command: SetAside, now: float) -> list[InventoryEvent]:
+def set_aside(state: InventoryState, command: SetAside, now: float) -> Change:
     """Take a campaign's quota out of the pool. Raises ``Refused``: ``unknown-sku``,
     ``short-stock`` (what may be oversold is not stock), ``wrong-quantity``."""
     if state.has_seen(Deed.SET_ASIDE, command.document_id):
-        return []
+        return ()
     _document(command.document_id)
     units = _quantities(command.items, least=1)
     short = {sku: max(0, _known(state, sku).pool) for sku in units}
@@ -642,28 +651,28 @@ def set_aside(state: InventoryState, command: SetAside, now: float) -> list[Inve
     if short:
         raise Refused("short-stock", "The shared pool cannot spare so many units.", short=short)
     left = _left_after(state, {sku: -quantity for sku, quantity in units.items()})
-    return [QuotaSetAside(command.document_id, command.campaign_id, command.items, left, now)]
+    return (QuotaSetAside(command.document_id, command.campaign_id, command.items, left, now),)
 
 
-def give_back(state: InventoryState, command: GiveBack, now: float) -> list[InventoryEvent]:
+def give_back(state: InventoryState, command: GiveBack, now: float) -> Change:
     """A campaign's units return to the pool. Raises ``Refused`` with ``exceeds-quota``,
     ``unknown-sku``, ``wrong-quantity``."""
     if state.has_seen(Deed.GIVE_BACK, command.document_id):
-        return []
+        return ()
     _document(command.document_id)
     units = _quantities(command.items, least=1)
     for sku, quantity in units.items():
         if _known(state, sku).campaigns.get(command.campaign_id, 0) < quantity:
             raise Refused("exceeds-quota", f"The campaign does not hold so many units of {sku}.")
     left = _left_after(state, units)
-    return [QuotaGivenBack(command.document_id, command.campaign_id, command.items, left, now)]
+    return (QuotaGivenBack(command.document_id, command.campaign_id, command.items, left, now),)
 
 
-def sell_reserved(state: InventoryState, command: SellReserved, now: float) -> list[InventoryEvent]:
+def sell_reserved(state: InventoryState, command: SellReserved, now: float) -> Change:
     """Units of a quota are sold, once per fulfilment. Raises ``Refused`` with ``lock-gone`` when
     the quota does not hold them: lock others, or refund."""
     if state.sale(command.fulfilment_id) is not None:
-        return []
+        return ()
     _some(command.items)
     for sku, quantity in _by_sku(command.items).items():
         cell = state.cells.get(sku)
@@ -671,17 +680,12 @@ def sell_reserved(state: InventoryState, command: SellReserved, now: float) -> l
             raise Refused(LOCK_GONE, f"The campaign's quota does not hold the units of {sku}.")
     units = _by_sku(command.items)
     left = tuple(left_of(sku, state.cells[sku]) for sku in units)
-    sold: list[InventoryEvent] = [
-        QuotaSold(
-            command.fulfilment_id, command.order_id, command.campaign_id, command.items, left, now
-        )
-    ]
+    sold = QuotaSold(
+        command.fulfilment_id, command.order_id, command.campaign_id, command.items, left, now
+    )
+    warnings = _warnings(state, {sku: -quantity for sku, quantity in units.items()})
     # on hand falls, the pool does not: only low stock is to be told of
-    return sold + [
-        warning
-        for warning in _warnings(state, {sku: -quantity for sku, quantity in units.items()})
-        if isinstance(warning, ReplenishmentSuggested)
-    ]
+    return (sold, *[one for one in warnings if isinstance(one, ReplenishmentSuggested)])
 
 
 def view(state: InventoryState | None, store_id: str, skus: Iterable[str]) -> StockView:
@@ -707,9 +711,9 @@ def _cell_view(sku: str, cell: Cell) -> CellView:
 
 def _warnings(
     state: InventoryState, change: Mapping[str, int], documents: tuple[str, ...] = ()
-) -> list[InventoryEvent]:
+) -> list[Warned]:
     """Low stock and anomalies after sound units changed; each is told once until it has ended."""
-    warnings: list[InventoryEvent] = []
+    warnings: list[Warned] = []
     for sku, units in change.items():
         cell = state.cells.get(sku) or Cell()
         if units >= 0:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from domain.errors import Refused
 from domain.order.commands import RefundUnits
 from domain.order.events import Line, RefundLine, RefundRequested
+from domain.order.ids import whole_refund_id
 from domain.order.state import OrderState, Part, lines_of
 from domain.pricing import units_amount
 
 __all__ = [
     "cash_due", "refund_cuts", "refund_parts", "refund_payment", "refund_short", "refund_units",
-    "short_amount", "whole_refund_id",
+    "short_amount",
 ]  # fmt: skip
 
 
@@ -94,11 +95,6 @@ def refund_units(
     return _refund(
         state, refund_id, [(by_id[key], value) for key, value in wanted.items()], [], reason, at
     )
-
-
-def whole_refund_id(payment_id: str, number: int) -> str:
-    """The refund of a payment's ``number``-th captured sum (from 0) that the order cannot use."""
-    return f"{payment_id}-r{number + 1}" if number else f"{payment_id}-r"
 
 
 def refund_payment(

@@ -6,6 +6,7 @@ their goods, exact to the minor unit.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import isfinite
 
@@ -16,18 +17,29 @@ from domain.catalogue.model import ChannelPolicy, Sku
 from domain.catalogue.rules import explode
 from domain.errors import Refused
 from domain.inventory.commands import LockItem
+from domain.order import ids
 from domain.order.commands import Place, PlaceLine
 from domain.order.events import Fulfilment, Line, Unit
 from domain.pricing import apportion, freight, units_amount
 from domain.routing import Demand, Part
 
 __all__ = [
-    "Piece", "check_wish", "demand_of", "fulfilment_of", "lock_items", "order_freight",
-    "pickup_code", "price", "share_freight", "share_out",
+    "Piece", "ServedPart", "allocation_of", "check_wish", "demand_of", "fulfilments_of",
+    "order_freight", "pickup_code", "price", "share_freight", "share_out", "stock_items",
+    "wrong_currency", "wrong_total",
 ]  # fmt: skip
 
 Piece = tuple[Line, int]
 """A line (or a part of one) and how many of its units its store is to find."""
+
+
+@dataclass(slots=True)
+class ServedPart:
+    """A part of a plan under the id that its fulfilment has (or will have)."""
+
+    fulfilment_id: str
+    part: Part
+    pieces: list[Piece]
 
 
 def check_wish(command: Place) -> None:
@@ -79,7 +91,7 @@ def price(
         sku = skus[name]
         lines.append(
             Line(
-                f"{order_id}/{number + 1}",
+                ids.line_id(order_id, number + 1),
                 name,
                 sku.name,
                 quantity,
@@ -144,7 +156,7 @@ def share_out(
             amount = units_amount(line.amount, line.quantity, before, count)
             piece_id = line_id
             if before:
-                piece_id = f"{line_id.rpartition('/')[0]}/{next_line}"
+                piece_id = ids.line_id(ids.order_of_line(line_id), next_line)
                 next_line += 1
             piece = replace(line, line_id=piece_id, quantity=count, amount=amount)
             pieces.append((piece, count))
@@ -152,8 +164,8 @@ def share_out(
     return shares
 
 
-def lock_items(pieces: Iterable[Piece]) -> tuple[LockItem, ...]:
-    """The component units that these pieces take from stock."""
+def stock_items(pieces: Iterable[Piece]) -> tuple[LockItem, ...]:
+    """The component units of these pieces, as stock knows them."""
     return tuple(
         [
             LockItem(line.line_id, unit.sku, unit.quantity * units)
@@ -180,20 +192,59 @@ def share_freight(fee: int, shares: Sequence[Sequence[Piece]]) -> list[int]:
     return apportion(fee, [sum([line.amount for line, _ in pieces]) for pieces in shares])
 
 
-def fulfilment_of(fulfilment_id: str, part: Part, fee: int) -> Fulfilment:
-    """A part of a plan as a fulfilment. Promise: the zone's; to collect: accepted and prepared."""
-    store, zone = part.store, part.zone
-    due_s = zone.promise_s if zone else store.accept_s + store.prep_s
-    return Fulfilment(
-        fulfilment_id, store.store_id, zone.zone_id if zone else "", fee, due_s, store.accept_s,
-        store.prep_s,
-    )  # fmt: skip
+def allocation_of(
+    served: Sequence[ServedPart], fee: int, campaign_id: str = ""
+) -> tuple[tuple[Fulfilment, ...], tuple[Line, ...]]:
+    """The fulfilments that these parts become, which share ``fee``, and the lines they serve. Their
+    units come from the campaign's quota; with ``campaign_id`` empty: from locks."""
+    lines = tuple(
+        [replace(line, fulfilment_id=one.fulfilment_id) for one in served for line, _ in one.pieces]
+    )
+    return fulfilments_of(served, fee, campaign_id), lines
+
+
+def fulfilments_of(
+    served: Sequence[ServedPart], fee: int, campaign_id: str = ""
+) -> tuple[Fulfilment, ...]:
+    """The fulfilments alone (see :func:`allocation_of`)."""
+    shares = share_freight(fee, [one.pieces for one in served])
+    return tuple(
+        [
+            _fulfilment(one.fulfilment_id, one.part, share, campaign_id)
+            for one, share in zip(served, shares, strict=True)
+        ]
+    )
+
+
+def wrong_currency(served: str, currency: str) -> Refused:
+    """``served`` says what is sold in ``currency``, another than the customer's."""
+    return Refused("wrong-currency", f"{served} in {currency}.", currency=currency)
+
+
+def wrong_total(total: int, expected: int) -> Refused:
+    """The customer agreed to another total, minor units."""
+    return Refused(
+        "wrong-total",
+        f"The total is {total}, not {expected}. Show it to the customer and order again.",
+        total=total,
+        expected=expected,
+    )
 
 
 def pickup_code(command_id: str, order_id: str, secret: bytes) -> str:
     """Six digits that only a holder of ``secret`` (64 bytes at most) can derive."""
     digest = blake2b(f"{order_id}\n{command_id}".encode(), key=secret, digest_size=8).digest()
     return f"{int.from_bytes(digest, 'big') % 1_000_000:06d}"
+
+
+def _fulfilment(fulfilment_id: str, part: Part, fee: int, campaign_id: str) -> Fulfilment:
+    """Promise: the zone's; to collect: accepted and prepared."""
+    store, zone = part.store, part.zone
+    due_s = zone.promise_s if zone else store.accept_s + store.prep_s
+    return Fulfilment(
+        fulfilment_id, store.store_id, zone.zone_id if zone else "", fee, due_s, store.accept_s,
+        store.prep_s, campaign_id,
+    )  # fmt: skip
 
 
 def _merge(wishes: Sequence[PlaceLine], policy: ChannelPolicy) -> dict[str, int]:

@@ -45,11 +45,12 @@ from domain.order.events import (
     Reseated,
     SeatConfirmed,
 )
+from domain.order.ids import number_of
 from domain.reasons import CASH_DIFFERENCE, code_of
 
 __all__ = [
     "CASH", "FINAL_PARTS", "FINAL_STATES", "Mark", "OrderState", "Part", "Payment", "Refund",
-    "destination", "evolve", "find_part", "finished_at", "lines_of", "number_of", "units_due",
+    "destination", "due_units", "evolve", "find_part", "finished_at", "lines_of", "units_due",
     "words_of",
 ]  # fmt: skip
 
@@ -230,9 +231,10 @@ def units_due(state: OrderState, line: Line) -> int:
     return line.quantity - mark.short if mark else line.quantity
 
 
-def number_of(fulfilment_id: str) -> int:
-    """The running number at a fulfilment id's end."""
-    return int(fulfilment_id.rpartition("-")[2])
+def due_units(state: OrderState, part: Part) -> tuple[tuple[str, int], ...]:
+    """(line id, units due) of every line of a fulfilment of which any are."""
+    due = [(line.line_id, units_due(state, line)) for line in lines_of(state, part)]
+    return tuple([(line_id, units) for line_id, units in due if units])
 
 
 def finished_at(state: OrderState) -> float:

@@ -2,7 +2,8 @@
 
 from domain.order.commands import Address
 from domain.order.events import Line
-from domain.order.money import cash_due, short_amount, whole_refund_id
+from domain.order.ids import whole_refund_id
+from domain.order.money import cash_due, short_amount
 from domain.order.state import OrderState, Part, Payment, words_of
 from domain.order.views import FulfilmentView, LineView, OrderView, PaymentView, RefundView
 from domain.reasons import parked_for

@@ -1,10 +1,12 @@
 """What a store's counter decides: from the state and a wish to facts, or to a clear refusal.
 
-Each function returns the new facts (none when the wish already holds) and raises ``Refused``:
+Each function returns the new facts (none when the wish already holds; those that callers look at
+by their place are typed by it) and raises ``Refused``:
 ``unknown-ticket``, ``wrong-state`` and the codes named in its docstring. DOMAIN, Order life.
 """
 
 from hmac import compare_digest
+from typing import TypeAlias
 
 from domain.errors import Refused, Unavailable
 from domain.message import Event
@@ -48,8 +50,8 @@ from domain.wire import moment
 
 __all__ = [
     "CASH_SETTLED_S", "CODE_LOCK_S", "NEXT", "PAUSE_MAX_S",
-    "PREP_MAX_S", "WRONG_CODES_MAX", "accept", "accept_return", "announce_return", "cancel",
-    "close", "collect", "confirm_held_back", "escalate", "find", "hand_over",
+    "PREP_MAX_S", "WRONG_CODES_MAX", "Ended", "accept", "accept_return", "announce_return",
+    "cancel", "close", "collect", "confirm_held_back", "escalate", "find", "hand_over",
     "hand_over_answered", "mark_ready", "move", "open_ticket", "parcel", "pause_item",
     "pause_store", "pick", "picked_units", "reject", "resume", "revise", "short_reasons",
     "start_picking",
@@ -64,6 +66,8 @@ NEXT: dict[str, tuple[str, ...]] = {
     "returning": ("returned",),
 }
 """The ticket's state machine; what is not here is final."""
+Ended: TypeAlias = tuple[TicketMoved, TicketClosed]
+"""A ticket's last step."""
 LEFT = ("picked_up", "returning", "collected", "delivered", "returned")
 """States in which the goods have (or had) left the store: a cancel comes too late."""
 
@@ -122,24 +126,24 @@ def open_ticket(state: State, command: OpenTicket, now: float) -> list[Event]:
 
 def accept(
     state: State, command: AcceptTicket, now: float, prep_s: int, dispatch_zone: str
-) -> list[Event]:
+) -> tuple[TicketMoved] | None:
     """A person takes the ticket on; the goods will be ready in ``command.prep_s`` (else
     ``prep_s``) seconds. Refused with ``wrong-prep`` beyond 0 to :data:`PREP_MAX_S`."""
     ticket = find(state, command.fulfilment_id)
     if ticket.state in ("accepted", "picking", "ready") and _same(ticket, command.device_id):
-        return []
+        return None
     prep_s = prep_s if command.prep_s is None else command.prep_s
     if not 0 <= prep_s <= PREP_MAX_S:
         raise Refused("wrong-prep", f"Preparation takes 0 to {PREP_MAX_S} seconds.")
-    return [
+    return (
         move(
             ticket, "accepted", now, by=command.device_id, ready_at=now + prep_s,
             dispatch_zone=dispatch_zone,
-        )
-    ]  # fmt: skip
+        ),
+    )  # fmt: skip
 
 
-def reject(state: State, command: RejectTicket, now: float) -> list[Event]:
+def reject(state: State, command: RejectTicket, now: float) -> Ended | None:
     """Refuse a ticket that is new or accepted. Refused with ``reason-required`` or
     ``wrong-reason``: the codes of the service's own reasons are not a person's to give."""
     if not command.reason.strip():
@@ -147,7 +151,7 @@ def reject(state: State, command: RejectTicket, now: float) -> list[Event]:
     if command.reason_code not in ("", *OFFERED):
         raise Refused("wrong-reason", f"A reason's code is one of: {', '.join(OFFERED)}; or none.")
     if _ended_as(state, command.fulfilment_id, "rejected"):
-        return []
+        return None
     ticket = find(state, command.fulfilment_id)
     if ticket.state == "picking":
         raise Refused(
@@ -215,18 +219,20 @@ def short_reasons(ticket: Ticket) -> tuple[tuple[str, str], ...]:
     )
 
 
-def mark_ready(state: State, command: MarkReady, now: float, collect_s: float) -> list[Event]:
+def mark_ready(
+    state: State, command: MarkReady, now: float, collect_s: float
+) -> tuple[TicketMoved] | Ended | None:
     """Packed; with not one unit in it, the ticket is rejected instead, so that a store that has the
     goods is tried; or cancelled if the customer does not want some that are there: they expect
     their money, and nothing from elsewhere. One to be collected is expected to be so within
     ``collect_s`` seconds."""
     ticket = find(state, command.fulfilment_id)
     if ticket.state == "ready":
-        return []
+        return None
     collect_by = now + collect_s if ticket.opened.delivery == "pickup" else 0.0
     ready = move(ticket, "ready", now, by=command.device_id, ready_at=now, collect_by=collect_by)
     if any(units for _line, units in picked_units(ticket)):
-        return [ready]
+        return (ready,)
     if UNWANTED in (ticket.short_reasons or {}).values():
         return _end(_ended_by_rule(ticket, "cancelled", now, command.device_id, UNWANTED))
     return _end(_ended_by_rule(ticket, "rejected", now, command.device_id, ALL_SHORT))
@@ -315,7 +321,8 @@ def cancel(state: State, fulfilment_id: str, reason: str, now: float) -> tuple[l
     if ticket.state in LEFT:
         return [], "left"
     if ticket.state in ("new", "accepted"):
-        return _end(move(ticket, "cancelled", now, by="order", reason=reason)), "cancelled"
+        ended = _end(move(ticket, "cancelled", now, by="order", reason=reason))
+        return [*ended], "cancelled"
     if ticket.cancel_asked:
         return [], "confirming"
     return [CancelAsked(fulfilment_id, reason, now)], "confirming"
@@ -405,7 +412,7 @@ def accept_return(state: State, command: AcceptReturn, now: float) -> list[Event
         left = sent.pop(line_id)
         if not 0 <= units <= left:
             raise Refused("wrong-quantity", f"{left} units of line {line_id} were sent out.")
-    return _end(move(ticket, "returned", now, by=command.device_id, damaged=command.damaged))
+    return [*_end(move(ticket, "returned", now, by=command.device_id, damaged=command.damaged))]
 
 
 def pause_store(state: State, command: PauseStore, now: float) -> list[Event]:
@@ -438,7 +445,9 @@ def resume(state: State, now: float) -> list[Event]:
     return events
 
 
-def escalate(ticket: Ticket, now: float) -> list[Event]:
+def escalate(
+    ticket: Ticket, now: float
+) -> tuple[Uncollected] | tuple[Escalated] | tuple[Escalated, TicketMoved, TicketClosed]:
     """Nobody acted on a ticket whose alarm is due. A new one: at half of its time level 1 (pushed
     again), at three quarters level 2 (people are notified), at its end level 3 (the next store).
     A cancel without an answer: levels 1 and 2, and then it stays open in operations' sight. One
@@ -447,17 +456,17 @@ def escalate(ticket: Ticket, now: float) -> list[Event]:
     if ticket.cancel_asked:
         level = ticket.escalation + 1
         next_at = now + CANCEL_ANSWER_S if level == 1 else None
-        return [Escalated(fulfilment_id, level, now, next_at)]
+        return (Escalated(fulfilment_id, level, now, next_at),)
     if ticket.collect_by:
-        return [Uncollected(fulfilment_id, now)]
+        return (Uncollected(fulfilment_id, now),)
     accept_by = ticket.opened.accept_by
     notify_at = ticket.opened_at + (accept_by - ticket.opened_at) * 0.75
     if now >= accept_by:
         rejected = _ended_by_rule(ticket, "rejected", now, "rule:accept-by", NOT_IN_TIME)
-        return [Escalated(fulfilment_id, 3, now, None), *_end(rejected)]
+        return (Escalated(fulfilment_id, 3, now, None), *_end(rejected))
     if now >= notify_at:
-        return [Escalated(fulfilment_id, 2, now, accept_by)]
-    return [Escalated(fulfilment_id, 1, now, notify_at)]
+        return (Escalated(fulfilment_id, 2, now, accept_by),)
+    return (Escalated(fulfilment_id, 1, now, notify_at),)
 
 
 def _ended_by_rule(ticket: Ticket, to: str, now: float, by: str, code: str) -> TicketMoved:
@@ -481,8 +490,8 @@ def _ended_as(state: State, fulfilment_id: str, how: str) -> bool:
     return state.gone.get(fulfilment_id, (0.0, ""))[1] == how
 
 
-def _end(moved: TicketMoved) -> list[Event]:
-    return [moved, TicketClosed(moved.fulfilment_id, moved.state, moved.at)]
+def _end(moved: TicketMoved) -> Ended:
+    return moved, TicketClosed(moved.fulfilment_id, moved.state, moved.at)
 
 
 def _left_meanwhile(ticket: Ticket, now: float) -> list[Event]:

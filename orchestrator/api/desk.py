@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from domain.errors import Busy, DoorstepError, Refused
 from domain.message import Command
 from domain.order.commands import Place
+from domain.order.ids import payment_id
 from domain.order.views import OrderView
 from domain.payment import ProviderAnswer
 from orchestrator import metrics
@@ -195,4 +196,4 @@ def checked_key(key: str | None) -> str:
 
 def payment_id_of(order_id: str, key: str) -> str:
     """The payment that this Idempotency-Key opens; its order is what stands before ``-p``."""
-    return f"{order_id}-p{derived_id(order_id, key, characters=8)}"
+    return payment_id(order_id, derived_id(order_id, key, characters=8))

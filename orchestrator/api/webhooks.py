@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from domain.errors import DoorstepError, Refused
 from domain.order import commands as order
+from domain.order.ids import order_of_payment
 from domain.payment import ProviderAnswer
 from orchestrator import metrics, models
 from orchestrator.api import examples
@@ -93,8 +94,8 @@ async def _record(desk: Desk, provider: str, event: ProviderAnswer, body: bytes)
 
 
 async def _give_to_order(desk: Desk, provider: str, event: ProviderAnswer, body: bytes) -> None:
-    order_id, separator, _number = event.payment_id.rpartition("-p")
-    if not separator:
+    order_id = order_of_payment(event.payment_id)
+    if order_id is None:
         raise Refused("unknown-payment", f"{event.payment_id} is no payment of ours.")
     command = order.RecordPayment(
         payment_id=event.payment_id,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from domain import order
+from domain.order.ids import order_of
 from domain.order.state import CASH, FINAL_PARTS, FINAL_STATES, OrderState
 from domain.reasons import CASH_DIFFERENCE, cash_difference_before
 from orchestrator.monitor.anomalies import Anomalies
@@ -143,7 +144,7 @@ class OrderBook:
         for order_id, state, since in self.orders.overdue(now):
             self._anomalies.stuck_order(order_id, state, since)
         for fulfilment_id, state, since in self.parts.overdue(now):
-            self._stuck_part(_order_of(fulfilment_id), fulfilment_id, state, since)
+            self._stuck_part(order_of(fulfilment_id), fulfilment_id, state, since)
         for fulfilment_id, _, _ in self._due.overdue(now):
             self.late[fulfilment_id] = None
 
@@ -302,7 +303,3 @@ def _sums(event: order.PaymentFlagged) -> tuple[int, int] | None:
     if event.reason_code is None:
         return cash_difference_before(event.reason)
     return (event.amount, event.due) if event.reason_code == CASH_DIFFERENCE else None
-
-
-def _order_of(fulfilment_id: str) -> str:
-    return fulfilment_id.rpartition("-")[0]

@@ -5,6 +5,7 @@ from typing import Any
 
 from domain import dispatch
 from domain.dispatch.state import State
+from domain.order.ids import order_of
 from orchestrator.monitor.anomalies import Anomalies, Remedy
 
 __all__ = ["Zones"]
@@ -33,7 +34,7 @@ class Zones:
                 self._anomalies.clear("cash-over-limits", parcel_id)
 
     def _raise(self, zone_id: str, parcel_id: str, cash_due: int, room: int, at: float) -> None:
-        order_id = parcel_id.rpartition("-")[0]
+        order_id = order_of(parcel_id)
         self._anomalies.raise_(
             "cash-over-limits", parcel_id, at,
             f"No rider of the zone may collect {cash_due} (minor units); the most that one may is"

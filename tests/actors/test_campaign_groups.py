@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from actors.engine.kind import Wake
-from actors.order.campaigns import ASKING_S, HOLD_GRACE_S
+from actors.order.claiming import ASKING_S, HOLD_GRACE_S
 from domain import campaign, store
 from domain.customer import RecordOutcome
 from domain.errors import Refused

@@ -26,12 +26,12 @@ from domain.order.commands import Customer, PlaceLine, RefundUnits
 from domain.order.events import Fulfilment, Line, Paid, PaymentStarted, Placed, Unit
 from domain.order.money import cash_due, refund_parts, refund_short, refund_units
 from domain.order.placing import (
-    lock_items,
     order_freight,
     pickup_code,
     price,
     share_freight,
     share_out,
+    stock_items,
 )
 from domain.order.state import Mark, OrderState, Payment, evolve
 from domain.routing import Part
@@ -129,7 +129,7 @@ def test_a_line_that_must_stay_whole_is_not_divided() -> None:
 
 def test_locks_take_components_and_only_the_units_still_due() -> None:
     combo = Line("o/1", "set", "Set", 3, 1, 3, "", (Unit("tea", 2), Unit("cup", 1)))
-    items = lock_items([(combo, 2)])
+    items = stock_items([(combo, 2)])
     assert [(item.sku, item.quantity) for item in items] == [("tea", 4), ("cup", 2)]
 
 

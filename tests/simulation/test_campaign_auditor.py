@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from actors import customer as customers
-from actors.order import campaigns as campaign_orders
-from actors.order import mending, owing, paying
+from actors.order import mending, owing, paying, seating
 from actors.order.turn import Turn
 from domain import campaign
 from domain.campaign import quota, rules
@@ -96,15 +95,15 @@ def paid_is_shipped(mp: pytest.MonkeyPatch) -> None:
 
 
 def failed_is_not_refunded(mp: pytest.MonkeyPatch) -> None:
-    mp.setattr(campaign_orders, "refund_cancelled", nothing)
+    mp.setattr(seating, "refund_cancelled", nothing)
 
 
 def failed_is_not_told(mp: pytest.MonkeyPatch) -> None:
-    mp.setattr(campaign_orders, "notify_customer", nothing)
+    mp.setattr(seating, "notify_customer", nothing)
 
 
 def the_fall_of_a_price_is_kept(mp: pytest.MonkeyPatch) -> None:
-    mp.setattr(campaign_orders, "refund_cuts", nothing)
+    mp.setattr(seating, "refund_cuts", nothing)
 
 
 def everybody_is_new(mp: pytest.MonkeyPatch) -> None:
