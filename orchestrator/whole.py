@@ -27,7 +27,6 @@ __all__ = ["Answer", "Headers", "Http", "WholeRoutes", "head_of"]
 HEAD_BYTES_MAX = 65_536
 """Of a request's line and headers; who sends more is told so and cut off, before anybody knows who
 they are."""
-_TOO_LARGE = b"The request's line and headers may have at most %d bytes." % HEAD_BYTES_MAX
 
 Scope = MutableMapping[str, Any]
 Headers = dict[bytes, bytes]
@@ -51,6 +50,15 @@ def head_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     if not head.count(b"\r") == head.count(b"\n") == len(headers) or b"\0" in head:
         raise ValueError("A header holds a line's end.")
     return head
+
+
+def _too_large() -> Answer:
+    text = b"The request's line and headers may have at most %d bytes." % HEAD_BYTES_MAX
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(text)),
+    ]
+    return Answer(431, head_of(headers), text)
 
 
 class WholeRoutes(Protocol):
@@ -157,19 +165,10 @@ class Http(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _cut_off(self) -> None:
-        """As uvicorn answers what is no HTTP."""
+        """Tell who sends a head without end, in plain text: nobody knows yet what they want."""
         self._head_bytes = None
         if not self.transport.is_closing():
-            parts = [STATUS_LINE[431]]
-            for name, value in self.server_state.default_headers:
-                parts += (name, b": ", value, b"\r\n")
-            parts += (
-                b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-                b"connection: close\r\n\r\n" % len(_TOO_LARGE),
-                _TOO_LARGE,
-            )
-            self.transport.write(b"".join(parts))
-            self.transport.close()
+            self._send(_too_large(), keep_alive=False)
 
     def _is_usual(self, headers: Headers) -> bool:
         cycle, parser = self.cycle, self.parser
