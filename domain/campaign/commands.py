@@ -142,8 +142,8 @@ class Reassign(Command, tag="campaign.reassign.v1"):
 
 
 class Unassign(Command, tag="campaign.unassign.v1"):
-    """From the order: the part has ended. Units reassigned to it that the order never heard of are
-    free again, and it gets none from now on. Reply: True."""
+    """From the order: the part has ended, or is served from normal stock. Units reassigned to it
+    that the order never heard of are free again, and it gets none from now on. Reply: True."""
 
     claim_id: str
     fulfilment_id: str
