@@ -5,6 +5,10 @@
 table or one JSON object. Progress goes to standard error. ``--save`` keeps the result in a file of
 all benchmarks, of which ``python -m loadtests.report`` makes the chart and the tables of
 ``docs/performance.md``.
+
+Exit code 1: something was sold twice, lost, refused or is not explained, or it could not be
+measured. Bounds of speed say what is aimed at and leave the exit code alone: they are the machine's
+as much as the service's.
 """
 
 import asyncio
@@ -19,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.figures import BOUNDS, verdict
+from loadtests.figures import BOUNDS, verdict, wrong
 from loadtests.idle import measure_idle
 from loadtests.micro import measure_micro
 from loadtests.pages import measure_pages
@@ -165,7 +169,16 @@ def _show(name: str, found: dict[str, Any], as_json: bool, save: Path | None) ->
         keep(save, name, found)
     if as_json:
         print(json.dumps(found))
-        return
+    else:
+        _print(name, found)
+    beyond = wrong(name, found)
+    if beyond:
+        told = ", ".join(f"{key} {_number(found[key])}" for key in beyond)
+        errors.print(f"[red]Not as it must be: {told}.[/]")
+        raise typer.Exit(1)
+
+
+def _print(name: str, found: dict[str, Any]) -> None:
     table = Table("figure", "value", "bound", "", title=name, title_justify="left", box=None)
     rows = {key: value for key, value in found.items() if _is_rows(value)}
     for key, value in found.items():

@@ -4,7 +4,7 @@ A customer queues where a queue token is asked for and waits for the turn; waits
 ``Retry-After`` says; passes a challenge and sends the order again; repeats a call whose outcome is
 unknown with the same key. What the service refuses for a good reason (sold out, group full) is an
 answer and shows in the statistics as a row of its own, under its code; what no customer should ever
-be told counts as a failure, and the verdict hears of what only a defect of the service explains.
+be told counts as a failure, and the verdict hears of it, unless a load explains it.
 """
 
 import random
@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from loadtests.scene import CURRENCY, NOBODY_HOME, CampaignSpot
 from loadtests.stage import Stage, stage_of
-from loadtests.verdict import SoldOut, is_fault
+from loadtests.verdict import SoldOut, is_fault, is_surprise
 from orchestrator.client import Retries, models
 from orchestrator.client.retries import retry_after_s
 
@@ -45,7 +45,7 @@ SHARES_DEVICE = 0.03
 CANCELS = 0.05
 NOT_AT_HOME = 0.03
 PAYS_AT_DOOR = 0.5
-FAULT_SHOWN_BYTES = 300
+SHOWN_BYTES = 300
 """So much of a failed answer's body is in its sample."""
 CLOCKS_DIFFER_S = 0.02
 """A queue's turn is waited for so much longer: the customer's clock is not the service's."""
@@ -63,10 +63,10 @@ FLASH = GATE | CAMPAIGN_OVER | {
     "campaign-sold-out", "customer-limit", "queue-token-used", "campaign-out-of-reach",
 }  # fmt: skip
 GROUP = GATE | CAMPAIGN_OVER | {
-    "campaign-sold-out", "customer-limit", "group-full", "group-closed", "unknown-group",
-    "already-member", "not-newcomer", "campaign-out-of-reach",
+    "campaign-sold-out", "customer-limit", "group-full", "group-closed", "already-member",
+    "not-newcomer", "campaign-out-of-reach",
 }  # fmt: skip
-PAYING = frozenset({"wrong-state", "seat-gone", "campaign-sold-out"})
+PAYING = frozenset({"wrong-state", "seat-gone", "campaign-sold-out", "expired"})
 
 
 class Answered(Struct):
@@ -156,16 +156,21 @@ class Customer(FastHttpUser):
             status = int(response.status_code or 0)
             content = response.content if status else b""
             answered = Answered(status, "", _decoded(content or b""))
+            saw = self.stage.customers
+            saw.calls += 1
             if status == 0:
+                saw.unanswered += 1
                 response.failure(f"no answer: {type(response.error).__name__}")
                 return answered, 0.0
             if answered.ok or status in (202, 204):
                 response.success()
                 return answered, 0.0
             code = _problem_code(response.headers or {}, answered.body)
+            shown = (content or b"")[:SHOWN_BYTES].decode(errors="replace")
             if is_fault(status, code):
-                shown = (content or b"")[:FAULT_SHOWN_BYTES].decode(errors="replace")
-                self.stage.customers.faults.note(f"{status} to {method} {name}: {shown}")
+                saw.faults.note(f"{status} to {method} {name}: {shown}")
+            elif is_surprise(status, code, expected):
+                saw.surprises.note(f"{status} to {method} {name}: {shown}")
             answered.code = code or str(status)
             response.request_meta["name"] = f"{name} ({answered.code})"
             if answered.code in expected:

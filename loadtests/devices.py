@@ -9,12 +9,12 @@ offers, ride (at no distance) and hand over for the exact cash.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 
 from loadtests.scene import CURRENCY, NOBODY_HOME, Scene, StoreSpot
-from loadtests.verdict import RiderSaw, TabletSaw, is_fault
+from loadtests.verdict import RiderSaw, TabletSaw, is_fault, is_surprise
 from orchestrator.client import (
     DoorstepClient,
     InboxMessage,
@@ -43,12 +43,36 @@ ENDED = frozenset({"cancelled", "rejected", "returned", "collected", "delivered"
 NO_PROBLEM = ("not-a-problem", "unknown")
 """What the client makes of an error without the code of a problem document."""
 
+# What a person at a device may be refused, because others act in the same moment.
+CALLED_OFF = frozenset({"wrong-state", "unknown-ticket"})
+HOLDING_BACK = CALLED_OFF | {"no-cancel-asked"}
+OFFERED = frozenset({"offer-gone", "wrong-state"})
+UNDER_WAY = frozenset({"unknown-parcel", "wrong-state"})
+GOING_HOME = frozenset({"run-not-empty", "off-shift"})
+NOTHING: frozenset[str] = frozenset()
+
 
 def note_fault(saw: TabletSaw | RiderSaw, problem: ProblemError, what: str = "a call") -> None:
     """Note the problem if the service itself had failed. The client repeats what failed: as its
     ``on_retry``, this hears of failures that a repeat mends."""
-    if is_fault(problem.status, "" if problem.code in NO_PROBLEM else problem.code):
+    if is_fault(problem.status, _code(problem)):
         saw.faults.note(f"{problem.status} to {what}: {problem}")
+
+
+@contextmanager
+def _heard(saw: TabletSaw | RiderSaw, what: str, expected: frozenset[str]) -> Iterator[None]:
+    """Notes a problem that ends ``what``, unless it is one of the ``expected``; raises it on."""
+    try:
+        yield
+    except ProblemError as problem:
+        note_fault(saw, problem, what)
+        if is_surprise(problem.status, _code(problem), expected):
+            saw.surprises.note(f"{problem.status} to {what}: {problem}")
+        raise
+
+
+def _code(problem: ProblemError) -> str:
+    return "" if problem.code in NO_PROBLEM else problem.code
 
 
 class Report(Protocol):
@@ -179,16 +203,17 @@ class Device:
         await asyncio.sleep(self._dice.uniform(*THINKS_S))
 
     @asynccontextmanager
-    async def _timed(self, name: str) -> AsyncIterator[None]:
-        """Measure one call. A refusal is an answer and counts as one, under its code."""
+    async def _timed(self, name: str, expected: frozenset[str] = NOTHING) -> AsyncIterator[None]:
+        """Measure one call. A refusal is an answer and counts as one, under its code; one that is
+        not ``expected`` is noted."""
         started = time.perf_counter()
         error = ""
         try:
-            yield
+            with _heard(self._saw, f"POST {name}", expected):
+                yield
         except ProblemError as problem:
             name = f"{name} ({problem.code})"
             error = str(problem) if problem.status == 0 or problem.status >= 500 else ""
-            note_fault(self._saw, problem, f"POST {name}")
             raise
         finally:
             self._report("POST", name, (time.perf_counter() - started) * 1000, error)
@@ -270,7 +295,7 @@ class Tablet(Device):
             if fulfilment_id in self._over | self._asked:
                 return
             try:
-                async with self._timed(f"tablet: {step}"):
+                async with self._timed(f"tablet: {step}", CALLED_OFF):
                     await act(self.store_id, fulfilment_id, key=f"{fulfilment_id}-{step}")
             except ProblemError as problem:
                 if problem.status in (404, 409):
@@ -285,7 +310,7 @@ class Tablet(Device):
     async def _say_held_back(self, fulfilment_id: str) -> None:
         await self._think()
         with suppress(ProblemError):  # it may be with a rider, or over, by now
-            async with self._timed("tablet: held-back"):
+            async with self._timed("tablet: held-back", HOLDING_BACK):
                 await self.client.answer_cancel(
                     self.store_id, fulfilment_id, True, key=f"{fulfilment_id}-held-back"
                 )
@@ -331,7 +356,7 @@ class Rider(Device):
         rider = await self.client.rider(self.rider_id)
         if rider.cash_held:
             await self._remit(self.rider_id, rider.cash_held, f"{self.rider_id}-last")
-        with suppress(ProblemError):
+        with suppress(ProblemError), _heard(self._saw, "the shift's end", GOING_HOME):
             await self.client.end_shift(self.rider_id, key=f"{self.rider_id}-home")
         self._seen.owes = (await self.client.rider(self.rider_id)).cash_held
 
@@ -358,7 +383,7 @@ class Rider(Device):
     async def _accept(self, offer_id: str) -> None:
         await self._think()
         with suppress(ProblemError):  # gone: the next round goes on with whoever is there
-            async with self._timed("rider: accept"):
+            async with self._timed("rider: accept", OFFERED):
                 await self.client.accept_offer(self.rider_id, offer_id, key=f"{offer_id}-accept")
         self._news.set()
 
@@ -388,7 +413,7 @@ class Rider(Device):
 
     async def _move(self, to: models.Position) -> None:
         """Only the latest position counts; one that is lost is no harm."""
-        with suppress(ProblemError):
+        with suppress(ProblemError), _heard(self._saw, "a position", GOING_HOME):
             await self.client.move(self.rider_id, to.lat, to.lon)
 
     async def _stop(self, kind: str, parcel: models.RunParcel) -> None:
@@ -427,7 +452,7 @@ class Rider(Device):
 
     async def _step(self, name: str, act: Any, parcel_id: str, **given: Any) -> None:
         self._tries += 1
-        async with self._timed(f"rider: {name}"):
+        async with self._timed(f"rider: {name}", UNDER_WAY):
             await act(
                 self.rider_id, parcel_id, **given,
                 key=f"{parcel_id}-{name}-{self.rider_id}-{self._tries}",

@@ -1,6 +1,8 @@
 """Collecting the service's books for the verdict, through its public API."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
 
 from loadtests.scene import Scene
 from loadtests.verdict import CustomersSaw, Evidence, RiderSaw, TabletSaw
@@ -66,10 +68,24 @@ async def collect(
         stock=await read_many(stores, ops.stock),
         ledger_stock=await read_many(stores, ops.ledger_stock),
         reconciliation=await ops.reconciliation(),
+        given_back=await read_many(_taken(orders), lambda name: _given_back(ops, name)),
         tablets=tablets,
         riders=riders,
         clock_speed=scene.clock_speed,
     )
+
+
+def _taken(orders: Mapping[str, models.Order]) -> list[str]:
+    """Payments that a provider took."""
+    return [payment for order in orders.values() for payment in money.taken_payments(order)]
+
+
+async def _given_back(ops: DoorstepClient, payment_id: str) -> int:
+    """What the sandbox provider says, on its own page for the customer, that it gave back. Who
+    abandons that page changes nothing."""
+    page = f"{ops.base_url}/sandbox/pay/{quote(payment_id, safe='')}"
+    payment = await ops.call(dict[str, Any], "POST", page, body={"outcome": "abandon"})
+    return int(payment["refunded"])
 
 
 async def _order(ops: DoorstepClient, order_id: str) -> models.Order | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-__all__ = ["BOUNDS", "Bound", "cost_us", "quantile", "ratio", "rounded", "verdict"]
+__all__ = ["BOUNDS", "Bound", "cost_us", "quantile", "ratio", "rounded", "verdict", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,8 @@ class Bound:
 
     kind: Literal["at_least", "at_most", "below"]
     value: float
+    decides: bool = False
+    """Beyond it the service is wrong, not slow: the benchmark has failed."""
 
     def holds(self, found: float) -> bool:
         """Whether ``found`` is within."""
@@ -30,6 +32,8 @@ class Bound:
         return f"{sign} {self.value:,g}"
 
 
+NONE = Bound("at_most", 0, decides=True)
+
 BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     "place": {
         "ratio_empty_fastapi": Bound("at_least", 1.5),
@@ -39,14 +43,17 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "soldout_ratio_empty_asgi": Bound("at_least", 0.7),
         "hot_sku_ratio": Bound("at_least", 0.95),
         "p99_half_ms": Bound("below", 60),
-        "oversold": Bound("at_most", 0),
-        "orders_missing": Bound("at_most", 0),
-        "units_unexplained": Bound("at_most", 0),
+        "oversold": NONE,
+        "orders_missing": NONE,
+        "units_unexplained": NONE,
+        "refused": NONE,
+        "lost": NONE,
+        "others_failed": NONE,
     },
     "push": {
         "orders_per_s": Bound("at_least", 495),
         "p99_ms": Bound("below", 100),
-        "missing": Bound("at_most", 0),
+        "missing": NONE,
         "fanout_sockets": Bound("at_least", 5_000),
         "fanout_deliveries_per_s": Bound("at_least", 30_000),
     },
@@ -55,22 +62,23 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "rider_paint_ms": Bound("below", 1_000),
         "monitor_paint_ms": Bound("below", 1_000),
         "tablet_p99_ms": Bound("at_most", 300),
-        "missing": Bound("at_most", 0),
+        "missing": NONE,
         "monitor_core_percent": Bound("at_most", 25),
     },
     "soak": {
         "last_to_first": Bound("at_least", 0.95),
-        "refused": Bound("at_most", 0),
-        "oversold": Bound("at_most", 0),
-        "units_unexplained": Bound("at_most", 0),
+        "refused": NONE,
+        "lost": NONE,
+        "oversold": NONE,
+        "units_unexplained": NONE,
     },
     "recovery": {
         "bytes_per_order": Bound("at_most", 6_000),
         "orders_answer_again_s": Bound("at_most", 5),
         "stock_answers_again_s": Bound("at_most", 5),
-        "oversold": Bound("at_most", 0),
-        "orders_missing": Bound("at_most", 0),
-        "units_unexplained": Bound("at_most", 0),
+        "oversold": NONE,
+        "orders_missing": NONE,
+        "units_unexplained": NONE,
     },
     "idle": {"pss_mb": Bound("at_most", 1_500)},
 }
@@ -81,6 +89,17 @@ def verdict(name: str, key: str, found: Any) -> bool | None:
     """Whether a figure of a benchmark is within its bound; None where it has none."""
     bound = BOUNDS.get(name, {}).get(key)
     return None if bound is None or found is None else bound.holds(found)
+
+
+def wrong(name: str, found: Mapping[str, Any]) -> list[str]:
+    """The figures of a benchmark that are beyond a bound which decides: for each of them something
+    was sold twice, lost or refused. Slow figures are not among them."""
+    bounds = BOUNDS.get(name, {})
+    return [
+        key
+        for key, bound in bounds.items()
+        if bound.decides and verdict(name, key, found.get(key)) is False
+    ]
 
 
 def ratio(mine: Sequence[float], others: Sequence[float]) -> float:

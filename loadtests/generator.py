@@ -26,12 +26,8 @@ from loadtests.figures import quantile
 
 __all__ = ["CUSTOMER", "Load", "Seen"]
 
-SAMPLE_EVERY = 16
 SAMPLES_MAX = 4_000
-"""Of one in so many accepted requests the Location is kept, and no more than this."""
 TICK_S = 0.001
-DRAIN_S = 20.0
-"""Real seconds to wait for the last answers."""
 SPAN = 10
 """Digits of a request's number in its Idempotency-Key."""
 TAG = 8
@@ -55,6 +51,12 @@ class Load(Struct):
     """0: no bound but the time."""
     rate: float = 0.0
     expect: int = 201
+    expect_code: str = ""
+    """Of the problem that an answer must be to be accepted; "": none is expected."""
+    sample_every: int = 16
+    """Of one in so many accepted requests the Location is kept, at most :data:`SAMPLES_MAX`."""
+    drain_s: float = 20.0
+    """Real seconds to wait for the last answers."""
 
 
 class Seen(Struct):
@@ -62,10 +64,11 @@ class Seen(Struct):
 
     sent: int
     accepted: int
-    """Answers with the expected status."""
+    """Answers with the expected status (and code)."""
     by_status: dict[str, int]
     lost: int
-    """Requests whose connection broke or that were not answered in time: outcome unknown."""
+    """Requests whose connection broke, that were not answered in time (outcome unknown), or that
+    were due and for which no connection ever became free."""
     elapsed_s: float
     per_s: float
     p50_ms: float
@@ -87,6 +90,7 @@ class _Run:
         self.tails = [_tail(body) for body in load.bodies]
         self.tag = f"{load.key_prefix[-TAG:]:-<{TAG}}-".encode()
         self.expect = str(load.expect).encode()
+        self.mark = f'"code":"{load.expect_code}"'.encode() if load.expect_code else b""
         self.started = 0.0
         self.ends = 0.0
         self.last = 0.0
@@ -120,13 +124,13 @@ class _Run:
     def seen(self) -> Seen:
         """The result so far."""
         times = sorted(self.latencies)
-        accepted = self.by_status.get(self.expect, 0)
+        accepted = sum(self.accepted_by_body)
         elapsed = max(self.last - self.started, 1e-9)
         return Seen(
             sent=self.sent,
             accepted=accepted,
             by_status={status.decode(): count for status, count in self.by_status.items()},
-            lost=self.lost + self.waiting,
+            lost=self.lost + self.waiting + len(self.due),
             elapsed_s=elapsed,
             per_s=accepted / elapsed,
             p50_ms=quantile(times, 0.50) * 1000,
@@ -185,11 +189,11 @@ class _Connection(asyncio.Protocol):
         run.waiting -= 1
         run.last = now
         run.by_status[status] = run.by_status.get(status, 0) + 1
-        if status == run.expect:
+        if status == run.expect and (not run.mark or answer.find(run.mark, end) > 0):
+            if len(run.latencies) % run.load.sample_every == 0 and len(run.locations) < SAMPLES_MAX:
+                run.locations.append(_location(answer, end))
             run.accepted_by_body[self._body] += 1
             run.latencies.append(now - self._since)
-            if len(run.latencies) % SAMPLE_EVERY == 1 and len(run.locations) < SAMPLES_MAX:
-                run.locations.append(_location(answer, end))
         self._body = -1
         if run.load.rate:
             if run.due:
@@ -220,7 +224,7 @@ async def _drive(load: Load) -> Seen:
                 connection.send(run.started)
         while run.more(time.perf_counter()) and any(one.open for one in connections):
             await asyncio.sleep(0.02)
-    give_up = time.perf_counter() + DRAIN_S
+    give_up = time.perf_counter() + load.drain_s
     while (run.waiting or run.due) and time.perf_counter() < give_up:
         await asyncio.sleep(0.01)
     return run.seen()

@@ -71,7 +71,7 @@ async def measure_soak(
         "orders_checked": place.accepted,
         "oversold": books.oversold,
         "units_unexplained": books.unexplained,
-        "outcome_unknown": place.lost,
+        "lost": place.lost,
         "refused": place.refused,
         "unpaid_s": unpaid_s,
         "passivate_s": passivate_s,

@@ -3,13 +3,14 @@
 Pure: :func:`judge` looks at the :class:`Evidence` and lists what nothing explains; it asks nobody.
 An empty list means: nothing was sold beyond its quota, every unit and every cent is explained, no
 acknowledged order is lost, every tablet saw every order of its store and shows none that is over,
-nobody was told *sold out* of units that had long come back, and nobody that the service itself had
-failed. A run in which nothing happened, or in which one of its campaigns sold nothing, proves
-nothing and is no success either.
+nobody was told *sold out* of units that had long come back, nor that the service itself had failed,
+nor anything else that no such caller should hear, and nearly everybody was answered. A run in which
+nothing happened, or in which one of its campaigns sold nothing, proves nothing and is no success
+either.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from msgspec import Struct, field
 
@@ -27,18 +28,21 @@ from orchestrator.client.findings import (
 from orchestrator.client.money import FINAL_STATES, HANDED_OVER, OVER
 
 __all__ = [
-    "CustomersSaw", "Evidence", "Faults", "RiderSaw", "SoldOut", "TabletSaw", "figures", "is_fault",
-    "judge",
+    "CustomersSaw", "Evidence", "Noted", "RiderSaw", "SoldOut", "TabletSaw", "figures", "is_fault",
+    "is_surprise", "judge",
 ]  # fmt: skip
 
-FAULT_SAMPLES_MAX = 5
+SAMPLES_MAX = 5
+UNANSWERED_SHARE_MAX = 0.02
+"""Of the customers' calls, so many may have no answer at all: a connection that was lost, a call
+that took too long. Each is sent again, but who is hardly ever answered has seen nothing."""
 COMES_BACK_S = 15.0
 """Real seconds, after the time to pay is over, in which an unpaid order's units are surely back in
 its campaign and every gateway has heard of it."""
 
 
-class Faults(Struct):
-    """Answers by which the service itself had failed, not refused (see :func:`is_fault`)."""
+class Noted(Struct):
+    """Answers of one sort."""
 
     count: int = 0
     samples: list[str] = field(default_factory=list)
@@ -47,7 +51,7 @@ class Faults(Struct):
     def note(self, text: str) -> None:
         """One more."""
         self.count += 1
-        if len(self.samples) < FAULT_SAMPLES_MAX:
+        if len(self.samples) < SAMPLES_MAX:
             self.samples.append(text)
 
 
@@ -56,6 +60,14 @@ def is_fault(status: int, code: str) -> bool:
     problem document ("": the body was none). Under 503 the service states what may be tried again,
     such as ``busy``, ``outcome-unknown`` or ``journal-away``, and nothing else."""
     return status >= 500 and (status != 503 or code in ("", "internal-error"))
+
+
+def is_surprise(status: int, code: str, expected: Container[str]) -> bool:
+    """Whether an answer that is not *done* refuses what its caller had no reason to be refused: any
+    below 500 whose ``code`` is none of the ``expected``, which the caller provokes or the business
+    decides (sold out, group full, a challenge, its turn in a queue). Nothing that a load explains:
+    that is 503."""
+    return 0 < status < 500 and code not in expected
 
 
 class SoldOut(Struct, frozen=True):
@@ -79,7 +91,14 @@ class CustomersSaw(Struct):
     """Placings whose repeat with the same key named another order."""
     trouble: list[str] = field(default_factory=list)
     """Errors of the load test itself."""
-    faults: Faults = field(default_factory=Faults)
+    faults: Noted = field(default_factory=Noted)
+    """Answers by which the service itself had failed (see :func:`is_fault`) ..."""
+    surprises: Noted = field(default_factory=Noted)
+    """... or refused what nobody had expected to be refused (see :func:`is_surprise`)."""
+    calls: int = 0
+    """Attempts, repeats included ..."""
+    unanswered: int = 0
+    """... and how many of them had no answer."""
     sold_out: dict[str, SoldOut] = field(default_factory=dict)
     """By campaign id."""
 
@@ -99,7 +118,8 @@ class TabletSaw(Struct):
     """Offsets that were skipped or came twice."""
     reconnects: int = 0
     trouble: list[str] = field(default_factory=list)
-    faults: Faults = field(default_factory=Faults)
+    faults: Noted = field(default_factory=Noted)
+    surprises: Noted = field(default_factory=Noted)
 
 
 class RiderSaw(Struct):
@@ -116,7 +136,8 @@ class RiderSaw(Struct):
     """Cash that the service says the rider still holds, minor units."""
     reconnects: int = 0
     trouble: list[str] = field(default_factory=list)
-    faults: Faults = field(default_factory=Faults)
+    faults: Noted = field(default_factory=Noted)
+    surprises: Noted = field(default_factory=Noted)
 
 
 class Evidence(Struct):
@@ -131,6 +152,8 @@ class Evidence(Struct):
     stock: dict[str, models.Stock]
     ledger_stock: dict[str, models.LedgerStock]
     reconciliation: models.Reconciliation
+    given_back: dict[str, int]
+    """Payment id -> minor units that its provider gave back, in the provider's own words."""
     tablets: dict[str, TabletSaw]
     riders: dict[str, RiderSaw]
     clock_speed: float = 1.0
@@ -142,7 +165,7 @@ def judge(evidence: Evidence) -> list[Finding]:
     findings: list[Finding] = []
     for check in (
         _something_happened, _orders, _order_money, _campaigns, _groups, _turned_away, _stock,
-        _reconciliation, _tablets, _riders, _faults, _trouble,
+        _reconciliation, _tablets, _riders, _answers, _unanswered, _trouble,
     ):  # fmt: skip
         findings.extend(check(evidence))
     return findings
@@ -202,12 +225,9 @@ def _orders(evidence: Evidence) -> Iterator[Finding]:
 
 def _order_money(evidence: Evidence) -> Iterator[Finding]:
     captured: dict[str, int] = {}
-    for order_id, order in evidence.orders.items():
+    for order in evidence.orders.values():
         captured |= money.taken_payments(order)
-        ids = Counter(refund.refund_id for refund in order.refunds)
-        for refund_id, count in ids.items():
-            if count > 1:
-                yield Finding("refund-twice", refund_id, f"is on {order_id} {count} times")
+        yield from _given_back(order, evidence.given_back)
         waiting = list(open_refunds(order))
         yield from waiting
         if order.state in FINAL_STATES and not waiting:
@@ -217,6 +237,21 @@ def _order_money(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "payment-mismatch", payment_id,
                 f"the customer paid {amount}, the books say {captured.get(payment_id, 0)}",
+            )  # fmt: skip
+
+
+def _given_back(order: models.Order, given_back: dict[str, int]) -> Iterator[Finding]:
+    """Every refund is issued once (DOMAIN, Order life): the provider gave back what the books say,
+    no cent more. The order's own refunds cannot tell: they have one entry for each id."""
+    booked: Counter[str] = Counter()
+    for refund in order.refunds:
+        booked[refund.payment_id] += refund.amount if refund.state == "done" else 0
+    for payment in order.payments:
+        given, said = given_back.get(payment.payment_id, 0), booked[payment.payment_id]
+        if given != said:
+            yield Finding(
+                "refund-twice" if given > said else "refund-missing", payment.payment_id,
+                f"its provider gave back {given}, {order.order_id} says {said}",
             )  # fmt: skip
 
 
@@ -472,15 +507,23 @@ def _inbox(device: str, saw: TabletSaw | RiderSaw) -> Iterator[Finding]:
 # --- What people were told -----------------------------------------------------------------------
 
 
-def _faults(evidence: Evidence) -> Iterator[Finding]:
+def _answers(evidence: Evidence) -> Iterator[Finding]:
     for name, saw in _people(evidence):
-        faults = saw.faults
-        if faults.count:
-            yield Finding(
-                "internal-error", name,
-                f"answers by which the service had failed: {faults.count}, the first: "
-                f"{faults.samples[0]}",
-            )  # fmt: skip
+        for kind, what, noted in (
+            ("internal-error", "answers by which the service had failed", saw.faults),
+            ("unexpected-answer", "refusals that nothing had called for", saw.surprises),
+        ):
+            if noted.count:
+                text = f"{what}: {noted.count}, the first: {noted.samples[0]}"
+                yield Finding(kind, name, text)
+
+
+def _unanswered(evidence: Evidence) -> Iterator[Finding]:
+    saw = evidence.customers
+    if saw.unanswered > UNANSWERED_SHARE_MAX * saw.calls:
+        yield Finding(
+            "unanswered", "customers", f"{saw.unanswered} of {saw.calls} calls had no answer"
+        )
 
 
 def _trouble(evidence: Evidence) -> Iterator[Finding]:

@@ -1,8 +1,15 @@
 """What benchmarks make of what they measured."""
 
-import pytest
+import json
+from typing import Any
 
-from loadtests.figures import BOUNDS, Bound, cost_us, quantile, ratio, rounded, verdict
+import pytest
+from typer.testing import CliRunner
+
+from loadtests import bench
+from loadtests.figures import BOUNDS, Bound, cost_us, quantile, ratio, rounded, verdict, wrong
+from loadtests.generator import Seen
+from loadtests.place import at_half, settled_rate
 from loadtests.push import arrived
 from loadtests.soak import last_to_first
 
@@ -68,6 +75,49 @@ def test_figures_without_a_bound_have_no_verdict() -> None:
     assert verdict("push", "fanout_deliveries_per_s", None) is None
     assert verdict("place", "ratio_postgres", 10) is True
     assert verdict("place", "oversold", 1) is False
+
+
+@pytest.mark.parametrize("key", [
+    "oversold", "orders_missing", "units_unexplained", "refused", "lost", "others_failed",
+])  # fmt: skip
+def test_a_placing_that_sold_twice_lost_or_refused_is_wrong_however_quick(key: str) -> None:
+    right = {"ratio_postgres": 0.1, "p99_half_ms": 900.0, "oversold": 0, "refused": 0, "lost": 0}
+    assert wrong("place", right) == []
+    assert wrong("place", right | {key: 1}) == [key]
+
+
+@pytest.mark.parametrize(("found", "code"), [
+    ({"last_to_first": 0.1, "refused": 0}, 0),
+    ({"last_to_first": 1.0, "refused": 7}, 1),
+    ({"last_to_first": 1.0, "lost": 1}, 1),
+])  # fmt: skip
+def test_a_benchmark_whose_service_was_wrong_exits_with_one_and_a_slow_one_does_not(
+    found: dict[str, Any], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measured(*_: Any, **__: Any) -> dict[str, Any]:
+        return found
+
+    monkeypatch.setattr(bench, "measure_soak", measured)
+    result = CliRunner().invoke(bench.app, ["soak", "--json"])
+    assert result.exit_code == code
+    assert json.loads(result.stdout) == found, "told all the same"
+
+
+def run_of(accepted: int, elapsed_s: float = 1.0, p99_ms: float = 1.0) -> Seen:
+    return Seen(
+        accepted, accepted, {}, 0, elapsed_s, accepted / elapsed_s, 1.0, p99_ms, p99_ms, [], [], 0.1
+    )
+
+
+def test_the_settled_rate_counts_the_time_that_the_books_took_after_a_run() -> None:
+    assert settled_rate([run_of(4_000, 4.0), run_of(4_000, 4.0)], [4.0, 4.0]) == 500.0
+
+
+def test_one_run_with_a_pause_does_not_decide_what_half_of_the_rate_is_like() -> None:
+    runs = [run_of(1, p99_ms=p99_ms) for p99_ms in (40.0, 400.0, 42.0)]
+    told = at_half(runs, 100.0)
+    assert (told["half_runs"], told["p99_half_ms"]) == (3, 42.0)
+    assert told["p99_half_ms_by_run"] == [40.0, 400.0, 42.0]
 
 
 def test_the_same_figure_may_have_another_bound_in_another_benchmark() -> None:

@@ -1,4 +1,4 @@
-"""What a load test's customers note when the service answers that it has failed."""
+"""What a load test's customers note when the service fails, or refuses what it should not."""
 
 import asyncio
 import sys
@@ -17,6 +17,8 @@ ANSWERS = {
     "/internal": (500, PROBLEM, '{"code": "internal-error", "detail": "Something of ours."}'),
     "/bare": (500, "text/plain", "Internal Server Error"),
     "/refused": (409, PROBLEM, '{"code": "wrong-state", "detail": "It is over."}'),
+    "/gone": (404, PROBLEM, '{"code": "not-found", "detail": "No such route."}'),
+    "/nobody": (401, "text/plain", "Unauthorized"),
     "/proxy": (503, "text/html", "<html>no upstream</html>"),
     "/busy": (503, PROBLEM, '{"code": "gateway-busy", "detail": "Nothing was changed."}'),
 }
@@ -37,7 +39,8 @@ scene = SimpleNamespace(channel_token="token")
 customer.stage = SimpleNamespace(scene=scene, customers=CustomersSaw())
 customer.device_id, customer.dice = "device", random.Random(1)
 for path in paths:
-    customer.call("POST", path, f"{path} (a call)", {}, key="key")
+    expected = frozenset({"wrong-state"})
+    customer.call("POST", path, f"{path} (a call)", {}, key="key", expected=expected)
 sys.stdout.buffer.write(msgspec.json.encode(customer.stage.customers))
 """
 
@@ -132,3 +135,30 @@ async def test_customers_note_what_failed_inside_and_no_refusal(service: str) ->
         "503 to POST /proxy (a call)",
     ]  # fmt: skip
     assert "internal-error" in found.faults.samples[0]
+
+
+async def test_customers_note_what_nobody_had_a_reason_to_refuse_them(service: str) -> None:
+    found = await told(CALLS, service, *ANSWERS)
+    assert [sample.split(": ")[0] for sample in found.surprises.samples] == [
+        "404 to POST /gone (a call)", "401 to POST /nobody (a call)"
+    ]  # fmt: skip
+    assert found.surprises.count == 2
+    repeated = 4  # what failed, and 503
+    assert (found.calls, found.unanswered) == (len(ANSWERS) + repeated, 0)
+
+
+async def test_customers_note_that_nobody_answered() -> None:
+    async def slam(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        if not slammed:
+            slammed.append(request.path)
+            request.transport.abort()
+        return web.json_response({})
+
+    slammed: list[str] = []
+    app = web.Application()
+    app.router.add_post("/{path}", slam)
+    async with serving(app) as url:
+        found = await told(CALLS, url, "/lost")
+    assert (found.calls, found.unanswered) == (2, 1)
+    assert found.faults.count == found.surprises.count == 0

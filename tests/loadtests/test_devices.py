@@ -82,6 +82,26 @@ async def test_a_snapshot_replaces_what_the_tablet_showed() -> None:
     await device.switch_off()
 
 
+@pytest.mark.parametrize(("problem", "surprises"), [
+    (ProblemError("wrong-state", 409, "It was cancelled."), 0),
+    (ProblemError("unknown-ticket", 404, "It is over, and gone."), 0),
+    (ProblemError("busy", 503, "Nothing was changed."), 0),
+    (ProblemError("not-found", 404, "No such route."), 1),
+    (ProblemError("unauthorised", 401, "Send a token."), 1),
+    (ProblemError("not-a-problem", 409, "<html>"), 1),
+])  # fmt: skip
+async def test_a_clerk_who_is_refused_what_nobody_else_took_notes_it(
+    problem: ProblemError, surprises: int
+) -> None:
+    saw, clerk = TabletSaw(), Clerk(problem)
+    device = tablet(saw, clerk)
+    device._take(opened(1, "f1"))
+    await asyncio.gather(*device._duties)
+    assert saw.surprises.count == surprises
+    assert saw.faults.count == 0
+    await device.switch_off()
+
+
 @pytest.mark.parametrize(("problem", "faults"), [
     (ProblemError("internal-error", 500, "Something of ours failed."), 1),
     (ProblemError("not-a-problem", 503, "<html>"), 1),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from loadtests.outcome import Outcome, Result, show
 from loadtests.verdict import (
     COMES_BACK_S,
+    UNANSWERED_SHARE_MAX,
     CustomersSaw,
     Evidence,
     RiderSaw,
@@ -16,6 +17,7 @@ from loadtests.verdict import (
     TabletSaw,
     figures,
     is_fault,
+    is_surprise,
     judge,
 )
 from orchestrator.client import models
@@ -86,6 +88,7 @@ def sold_out() -> Evidence:
         stock={STORE: stock(8)},
         ledger_stock={STORE: ledger(8)},
         reconciliation=reconciliation(),
+        given_back={"p1": 0, "p2": 0},
         tablets={STORE: TabletSaw({"o1-1": "o1", "o2-1": "o2"}, stored=9, head=9)},
         riders={RIDER: RiderSaw(["o1-1", "o2-1"], stored=5, head=5)},
     )
@@ -140,8 +143,35 @@ def leave_a_refund_open(evidence: Evidence) -> None:
 
 
 def refund_twice(evidence: Evidence) -> None:
-    one = models.Refund("f3", "p3", PRICE, "done", "late")
-    evidence.orders["o3"] = replace(order(3, state="cancelled"), refunds=[one, one])
+    """The books know of one: the difference of a ladder, which its payment had room for twice."""
+    evidence.orders["o1"] = order(1, refunded=100)
+    evidence.given_back["p1"] = 200
+
+
+def refund_in_the_books_alone(evidence: Evidence) -> None:
+    evidence.orders["o3"] = order(3, state="cancelled", refunded=PRICE)
+    evidence.given_back["p3"] = 0
+
+
+def refund_of_what_no_book_knows(evidence: Evidence) -> None:
+    evidence.given_back["p2"] = PRICE
+
+
+def refuse_a_customer(evidence: Evidence) -> None:
+    for number in range(7):
+        evidence.customers.surprises.note(f"404 to POST /v1/orders: request {number}")
+
+
+def refuse_a_clerk(evidence: Evidence) -> None:
+    evidence.tablets[STORE].surprises.note("401 to POST tablet: accept")
+
+
+def refuse_a_rider(evidence: Evidence) -> None:
+    evidence.riders[RIDER].surprises.note("422 to POST rider: deliver")
+
+
+def answer_hardly_anybody(evidence: Evidence) -> None:
+    evidence.customers.calls, evidence.customers.unanswered = 100, 97
 
 
 def sell_above_the_price(evidence: Evidence) -> None:
@@ -262,6 +292,8 @@ def stumble(evidence: Evidence) -> None:
     (forget_a_payment, "payment-mismatch"),
     (leave_a_refund_open, "refund-open"),
     (refund_twice, "refund-twice"),
+    (refund_of_what_no_book_knows, "refund-twice"),
+    (refund_in_the_books_alone, "refund-missing"),
     (sell_above_the_price, "wrong-price"),
     (leak_a_unit_of_quota, "quota-leaks"),
     (hold_a_unit_for_ever, "campaign-open"),
@@ -279,6 +311,10 @@ def stumble(evidence: Evidence) -> None:
     (fail_inside, "internal-error"),
     (fail_inside_at_a_tablet, "internal-error"),
     (fail_inside_at_a_phone, "internal-error"),
+    (refuse_a_customer, "unexpected-answer"),
+    (refuse_a_clerk, "unexpected-answer"),
+    (refuse_a_rider, "unexpected-answer"),
+    (answer_hardly_anybody, "unanswered"),
     (skip_a_message, "inbox-gap"),
     (leave_a_message_unread, "inbox-unread"),
     (deliver_twice, "delivered-twice"),
@@ -332,6 +368,35 @@ def test_a_refusal_that_the_service_states_is_no_failure_of_its_own(
     status: int, code: str, fault: bool
 ) -> None:
     assert is_fault(status, code) is fault
+
+
+@pytest.mark.parametrize(("status", "code", "surprise"), [
+    (409, "group-full", False),
+    (409, "customer-limit", True),
+    (404, "unknown-campaign", True),
+    (404, "", True),
+    (401, "unauthorised", True),
+    (422, "malformed-request", True),
+    (429, "too-many-requests", True),
+    (302, "", True),
+    (503, "busy", False),
+    (500, "internal-error", False),
+    (0, "unreachable", False),
+])  # fmt: skip
+def test_a_refusal_is_a_surprise_unless_it_was_expected_of_this_call(
+    status: int, code: str, surprise: bool
+) -> None:
+    assert is_surprise(status, code, {"group-full"}) is surprise
+
+
+def test_a_few_calls_may_have_no_answer() -> None:
+    evidence = sold_out()
+    evidence.customers.calls = 1_000
+    evidence.customers.unanswered = round(1_000 * UNANSWERED_SHARE_MAX)
+    assert judge(evidence) == []
+    evidence.customers.unanswered += 1
+    [finding] = judge(evidence)
+    assert finding.text == "21 of 1000 calls had no answer"
 
 
 def test_answers_that_failed_inside_are_told_with_their_number_and_a_sample() -> None:
@@ -450,6 +515,7 @@ def grouped(kind: str, size: int, steps: list[models.PriceStep], refunded: int =
     evidence.campaigns[CAMPAIGN] = campaign(group=terms)
     for number in (1, 2):
         evidence.orders[f"o{number}"] = order(number, group_id="g1", refunded=refunded)
+        evidence.given_back[f"p{number}"] = refunded
     return evidence
 
 
@@ -505,6 +571,7 @@ def without_campaigns() -> Evidence:
     ("tablets", without_campaigns, keep_showing_what_was_cancelled, "ticket-left"),
     ("mixed-day", sold_out, lose_a_unit_of_stock, "stock-mismatch"),
     ("mixed-day", sold_out, fail_inside, "internal-error"),
+    ("mixed-day", sold_out, refuse_a_customer, "unexpected-answer"),
 ])  # fmt: skip
 def test_books_that_add_up_exit_with_zero_and_wrong_ones_with_one(
     scenario: str, books: Callable[[], Evidence], breaks: Callable[[Evidence], None], finding: str
