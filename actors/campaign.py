@@ -16,7 +16,6 @@ from domain.campaign.commands import (
     Confirm,
     End,
     Get,
-    ListGroups,
     Open,
     Reassign,
     Share,
@@ -36,8 +35,8 @@ from domain.campaign.events import (
 from domain.campaign.places import store_of
 from domain.campaign.state import CampaignEvent, CampaignState, Seat, evolve
 from domain.campaign.terms import check_terms
-from domain.campaign.view import ended_view, groups, seating, view
-from domain.campaign.views import CampaignView, GroupList, Seating
+from domain.campaign.view import ended_view, seating, view
+from domain.campaign.views import CampaignView, Seating
 from domain.catalogue.model import Component
 from domain.errors import Refused, Unavailable
 from domain.inventory.commands import GiveBack, SetAside, StockItem
@@ -51,7 +50,7 @@ CLOCKS_DIFFER_S = 60.0
 """So much an order's clock may be ahead of its campaign's."""
 
 CampaignCommand: TypeAlias = (
-    Open | Claim | Confirm | Unclaim | Reassign | Unassign | CheckPay | End | Get | ListGroups
+    Open | Claim | Confirm | Unclaim | Reassign | Unassign | CheckPay | End | Get
 )
 
 
@@ -89,9 +88,6 @@ def decide(
             return _end(state, by, why, context)
         case Get():
             return Decision(reply=view(state, context.entity_id, now))
-        case ListGroups(near_completion, limit):
-            found = groups(state, near_completion, limit, now)
-            return Decision(reply=GroupList(context.entity_id, found))
         case Wake():
             return _wake(state, context)
         case Answered():
@@ -325,7 +321,7 @@ KIND = Kind(
     state=CampaignState,
     commands=CampaignCommand,
     events=CampaignEvent,
-    replies=CampaignView | GroupList | Seating | Claimed | Reassigned | bool,
+    replies=CampaignView | Seating | Claimed | Reassigned | bool,
     decide=decide,
     evolve=evolve,
     wake_at=wake_at,

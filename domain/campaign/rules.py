@@ -269,11 +269,15 @@ def unclaim(
         return [], ()  # it means an earlier claim of the same wish, given back before
     ahead = _ahead(state)
     quota.free(ahead, state.terms, seat.parts, paid=seat.paid, settled=settled, ended=state.ended)
+    group = None if settled else state.groups.get(seat.group_id)
+    group_id = "" if group is None else seat.group_id
     freed: list[CampaignEvent] = [
-        Unclaimed(claim_id, seat.order_id, command.reason, ahead.after(), now)
-    ]
-    group = state.groups.get(seat.group_id)
-    if group is not None and not settled:
+        Unclaimed(
+            claim_id, seat.order_id, command.reason, ahead.after(), now, group_id,
+            group is not None and seat.paid,
+        )
+    ]  # fmt: skip
+    if group is not None:
         others = len(group.claims) - 1
         if not others or (now >= group.closes_at and group.paid - seat.paid == others):
             paid, unpaid = _members(state, group, gone=claim_id)

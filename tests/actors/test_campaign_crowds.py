@@ -3,10 +3,16 @@ reader what one with ten does. Steps are counted; nothing is timed."""
 
 from heapq import heapify
 
-from domain.campaign import rules
+import pytest
+
+from domain.campaign import open_groups, rules
+from domain.campaign.open_groups import OpenGroups
 from domain.campaign.timers import Timer, due
-from tests.fakes.campaign_world import CampaignWorld, flash_terms
+from domain.campaign.views import GroupView
+from tests.fakes.campaign_world import CampaignWorld, flash_terms, group_terms
 from tests.fakes.order_world import START
+
+# Timers -----------------------------------------------------------------------------------------
 
 
 class CountedHeap(list[Timer]):
@@ -59,3 +65,62 @@ def test_a_wake_up_asks_somebody_though_most_of_what_is_due_no_longer_holds() ->
     asked = rules.due_claims(state, at + 100)
     assert asked is not None
     assert asked.claim_ids == (claim_id,)
+
+
+# Groups -----------------------------------------------------------------------------------------
+
+
+def with_groups(count: int) -> OpenGroups:
+    """So many groups of three; every hundredth lacks one member, every tenth of the others two."""
+    groups = OpenGroups(group_terms({"size": 3}))
+    for number in range(count):
+        group_id = f"c-1:{number + 1}"
+        groups.opened(group_id, START, START + 600 + number)
+        groups.counted(group_id, paid=0, claimed=1)
+        if number % 10 == 0:
+            groups.counted(group_id, paid=1, claimed=-1)
+        if number % 100 == 0:
+            groups.counted(group_id, paid=1, claimed=0)
+    return groups
+
+
+def test_a_reader_of_the_groups_costs_the_page_that_is_shown_and_not_all_that_are_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    groups, made = with_groups(20_000), []
+
+    def counted(*facts: object) -> GroupView:
+        made.append(facts)
+        return GroupView(*facts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(open_groups, "GroupView", counted)
+    listed = groups.listed(0, 250, START)
+    assert [one.missing for one in listed] == [1] * 200 + [2] * 50
+    assert [one.closes_at for one in listed] == [
+        *(START + 600 + 100 * number for number in range(200)),
+        *(START + 610 + 10 * number + 10 * (number // 9) for number in range(50)),
+    ]
+    assert len(made) == 250
+    assert len(groups.listed(1, 500, START)) == 200
+    assert groups.listed(1, 1, START + 600)[0].closes_at == START + 700, "the first has closed"
+
+
+def test_a_full_group_is_not_offered_until_a_seat_is_given_back() -> None:
+    groups = with_groups(1)
+    assert groups.listed(0, 5, START)[0].seats_free == 1
+    groups.counted("c-1:1", paid=0, claimed=1)
+    assert groups.listed(0, 5, START) == ()
+    groups.counted("c-1:1", paid=-1, claimed=0)
+    (listed,) = groups.listed(0, 5, START)
+    assert (listed.paid, listed.claimed, listed.missing, listed.seats_free) == (1, 1, 2, 1)
+    groups.gone("c-1:1")
+    assert groups.listed(0, 5, START) == ()
+
+
+def test_groups_beyond_what_a_gateway_keeps_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_groups, "FOLLOWED_MAX", 2)
+    groups = with_groups(3)
+    assert [one.group_id for one in groups.listed(0, 5, START)] == ["c-1:1", "c-1:2"]
+    groups.counted("c-1:3", paid=1, claimed=-1)
+    groups.gone("c-1:3")
+    assert len(groups) == 2
