@@ -49,7 +49,7 @@ class OpenGroups:
         """Those of a campaign's state; later events are followed on top."""
         groups = cls(state.terms)
         for group_id, group in state.groups.items():
-            unpaid = len(group.claims) - group.paid
+            unpaid = len(state.members[group_id]) - group.paid
             groups._add(group_id, _Group(group.opened_at, group.closes_at, group.paid, unpaid))
         return groups
 

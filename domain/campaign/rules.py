@@ -168,7 +168,7 @@ def remaining_of(terms: Terms, available: int) -> int:
 
 def _check_limit(state: CampaignState, command: Claim) -> None:
     limit = state.terms.limit_per_customer
-    bought = state.bought.get(command.customer_id, 0)
+    bought = state.bought.get(command.customer_id) or 0
     if limit and bought + command.quantity > limit:
         raise Refused(
             "customer-limit",
@@ -205,9 +205,12 @@ def _was_opened(state: CampaignState, campaign_id: str, group_id: str) -> bool:
 def _joinable(state: CampaignState, command: Claim, group: Group | None, now: float) -> Group:
     if group is None or now >= group.closes_at:
         raise Refused("group-closed", "This group takes no more members; join or open another.")
-    if any(state.seats[name].customer_id == command.customer_id for name in group.claims):
+    if any(
+        state.seats[name].customer_id == command.customer_id
+        for name in state.members[command.group_id]
+    ):
         raise Refused("already-member", "This customer has a seat in the group.")
-    if len(group.claims) >= capacity(state.terms):
+    if len(state.members[command.group_id]) >= capacity(state.terms):
         raise Refused("group-full", "Every seat is taken; join or open another group.")
     return group
 
@@ -246,8 +249,8 @@ def confirm(
         return [confirmed], ()
     members = group.paid + 1
     full = members >= capacity(state.terms)
-    if full or (now >= group.closes_at and members == len(group.claims)):
-        paid, unpaid = _members(state, group, now_paid=claim_id)
+    if full or (now >= group.closes_at and members == len(state.members[seat.group_id])):
+        paid, unpaid = _members(state, seat.group_id, now_paid=claim_id)
         outcome = _outcome(state, seat.group_id, paid, unpaid, ahead, now)
         return [confirmed, outcome], ahead.returned()
     return [confirmed], ()
@@ -278,9 +281,9 @@ def unclaim(
         )
     ]  # fmt: skip
     if group is not None:
-        others = len(group.claims) - 1
+        others = len(state.members[group_id]) - 1
         if not others or (now >= group.closes_at and group.paid - seat.paid == others):
-            paid, unpaid = _members(state, group, gone=claim_id)
+            paid, unpaid = _members(state, group_id, gone=claim_id)
             freed.append(_outcome(state, seat.group_id, paid, unpaid, ahead, now))
     return freed, ahead.returned()
 
@@ -344,7 +347,7 @@ def close_group(
 ) -> tuple[list[CampaignEvent], tuple[Share, ...]]:
     """The group's time is over: wait for payments under way, or decide."""
     group = state.groups[group_id]
-    paid, unpaid = _members(state, group)
+    paid, unpaid = _members(state, group_id)
     until = group.closes_at + CLOSE_GRACE_S
     if unpaid and now < until:
         return [GroupClosing(group_id, until)], ()
@@ -353,12 +356,12 @@ def close_group(
 
 
 def _members(
-    state: CampaignState, group: Group, *, now_paid: str = "", gone: str = ""
+    state: CampaignState, group_id: str, *, now_paid: str = "", gone: str = ""
 ) -> tuple[list[str], list[str]]:
     """The group's paid claims and its unpaid ones, one of them paid just now or given back."""
     paid: list[str] = []
     unpaid: list[str] = []
-    for name in group.claims:
+    for name in state.members[group_id]:
         if name != gone:
             settled = name == now_paid or state.seats[name].paid
             (paid if settled else unpaid).append(name)

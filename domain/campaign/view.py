@@ -1,13 +1,12 @@
 """A campaign as its readers see it, built from its state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 
-from msgspec.structs import replace
-
 from domain.campaign import quota
-from domain.campaign.events import Confirmed, Ended, GroupFailed, GroupFormed
+from domain.campaign.events import Confirmed, Ended, GroupFailed, GroupFormed, Tally
 from domain.campaign.places import store_of
+from domain.campaign.quota import Shelf
 from domain.campaign.rules import remaining_of
 from domain.campaign.state import CampaignEvent, CampaignState
 from domain.campaign.views import CampaignView, QuotaView, Seating
@@ -25,32 +24,14 @@ def view(state: CampaignState, campaign_id: str, now: float) -> CampaignView:
         phase = "preparing"
     elif now < terms.starts_at:
         phase = "scheduled"
-    return CampaignView(
-        campaign_id,
-        terms,
-        phase,
-        state.list_price,
-        0 if phase == "ended" else remaining_of(terms, state.tally.available),
-        state.tally,
-        tuple(
-            QuotaView(
-                store_id, shelf.asked, shelf.set_aside, shelf.available, shelf.held, shelf.sold,
-                shelf.returned, shelf.problem,
-            )
-            for store_id, shelf in state.shelves.items()
-        ),
-        len(state.groups),
-        state.formed,
-        state.failed,
-    )  # fmt: skip
+    return _view(state, campaign_id, phase, state.shelves, state.tally)
 
 
 def ended_view(state: CampaignState, event: Ended, campaign_id: str) -> CampaignView:
     """The campaign as it will be once ``event``, its end, is applied; ``state`` stays as it is."""
     shelves = {store_id: copy(shelf) for store_id, shelf in state.shelves.items()}
     quota.end(shelves, shelves)
-    after = replace(state, shelves=shelves, tally=event.after.tally, ended=True)
-    return view(after, campaign_id, event.at)
+    return _view(state, campaign_id, "ended", shelves, event.after.tally)
 
 
 def seating(state: CampaignState, claim_id: str, events: Sequence[CampaignEvent]) -> Seating:
@@ -70,3 +51,26 @@ def seating(state: CampaignState, claim_id: str, events: Sequence[CampaignEvent]
     assert settled is not None
     store_id = settled.parts[0].store_id if settled.stores else ""
     return Seating(settled.outcome, settled.group_id, settled.price, store_id)
+
+
+def _view(
+    state: CampaignState, campaign_id: str, phase: str, shelves: Mapping[str, Shelf], tally: Tally
+) -> CampaignView:
+    return CampaignView(
+        campaign_id,
+        state.terms,
+        phase,
+        state.list_price,
+        0 if phase == "ended" else remaining_of(state.terms, tally.available),
+        tally,
+        tuple(
+            QuotaView(
+                store_id, shelf.asked, shelf.set_aside, shelf.available, shelf.held, shelf.sold,
+                shelf.returned, shelf.problem,
+            )
+            for store_id, shelf in shelves.items()
+        ),
+        len(state.groups),
+        state.formed,
+        state.failed,
+    )  # fmt: skip

@@ -194,10 +194,10 @@ class CampaignWorld(World):
         for name in ("available", "held", "sold", "returned"):
             total = sum(getattr(shelf, name) for shelf in state.shelves.values())
             assert getattr(tally, name) == total, (name, tally)
-        for group in state.groups.values():
-            seats = capacity(state.terms)
-            assert group.paid == sum(state.seats[name].paid for name in group.claims)
-            assert len(group.claims) <= seats
+        for group_id, group in state.groups.items():
+            members = state.members[group_id]
+            assert group.paid == sum(state.seats[name].paid for name in members)
+            assert len(members) <= capacity(state.terms)
         brief = self.views.campaigns["c-1"]
         self._check_groups(brief)
         assert brief.tally == tally
