@@ -18,7 +18,7 @@ from domain.campaign.views import GroupView
 __all__ = ["FOLLOWED_MAX", "OpenGroups"]
 
 FOLLOWED_MAX = 100_000
-"""Groups that are followed at once, some 0.4 KB each. Those opened beyond are not listed; who knows
+"""Groups that are followed at once, some 0.3 KB each. Those opened beyond are not listed; who knows
 their id may join."""
 
 

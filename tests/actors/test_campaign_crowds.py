@@ -2,15 +2,39 @@
 reader what one with ten does. Steps are counted; nothing is timed."""
 
 from heapq import heapify
+from typing import Any
 
 import pytest
 
+from actors.campaign import KIND as campaign_kind
+from actors.engine.codec import Codec, Registry
+from actors.engine.host import Host
+from actors.engine.ports import Shard, SnapshotWrite
+from domain import campaign
 from domain.campaign import open_groups, rules
 from domain.campaign.open_groups import OpenGroups
+from domain.campaign.state import CampaignState, evolve
 from domain.campaign.timers import Timer, due
 from domain.campaign.views import GroupView
+from domain.parts import Paged
 from tests.fakes.campaign_world import CampaignWorld, flash_terms, group_terms
 from tests.fakes.order_world import START
+
+
+def crowd(state: CampaignState, count: int, group_id: str = "") -> str:
+    """So many customers claim a unit each."""
+    if group_id:
+        evolve(state, campaign.GroupOpened(group_id, "o0", START + 600, START))
+    for number in range(count):
+        share = campaign.Share("s-1", 1)
+        tally = campaign.Tally(state.tally.available - 1, state.tally.held + 1)
+        claimed = campaign.Claimed(
+            f"k{number}", f"o{number}", f"c{number}", (share,), group_id, START + 300,
+            campaign.After((), tally), START,
+        )  # fmt: skip
+        evolve(state, claimed)
+    return group_id
+
 
 # Timers -----------------------------------------------------------------------------------------
 
@@ -124,3 +148,69 @@ def test_groups_beyond_what_a_gateway_keeps_are_not_listed(monkeypatch: pytest.M
     groups.counted("c-1:3", paid=1, claimed=-1)
     groups.gone("c-1:3")
     assert len(groups) == 2
+
+
+def test_a_payment_looks_at_nobody_elses_seat_until_the_group_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = 10
+    world = CampaignWorld(group_terms({"size": size}, quota=(campaign.Share("s-1", 10),)))
+    state = world.campaign_state
+    group_id = crowd(state, size, "c-1:1")
+    looks: list[str] = []
+    get = Paged.__getitem__
+
+    def counted(pages: Paged[Any], key: str) -> Any:
+        looks.append(key)
+        return get(pages, key)
+
+    monkeypatch.setattr(Paged, "__getitem__", counted)
+    for number in range(size - 1):
+        events, _ = rules.confirm(state, campaign.Confirm(f"k{number}"), START + 1)
+        assert len(events) == 1
+        for event in events:
+            evolve(state, event)
+    assert not looks
+    events, _ = rules.confirm(state, campaign.Confirm(f"k{size - 1}"), START + 1)
+    assert isinstance(events[-1], campaign.GroupFormed)
+    assert len(events[-1].order_ids) == size
+    assert state.groups.get(group_id) is not None, "decided, not done yet"
+
+
+# Snapshots --------------------------------------------------------------------------------------
+
+
+def pass_of(host: Host, bytes_max: int) -> list[SnapshotWrite]:
+    """All of a snapshot in slices, as if each had been written."""
+    assert host.begin_snapshot()
+    writes = []
+    while not writes or writes[-1].covered is None:
+        writes.append(host.snapshot_slice(1, 100, bytes_max))
+        host.snapshot_stored(writes[-1])
+    return writes
+
+
+def bytes_of(write: SnapshotWrite) -> int:
+    """What a slice encodes of a campaign's parts."""
+    return sum(len(data) for one in write.parts for _, data in one.stored)
+
+
+def test_a_snapshot_encodes_of_a_crowded_campaign_what_changed_some_of_it_at_a_time() -> None:
+    codec = Codec(campaign_kind)
+    host = Host(Shard("campaign", 0), codec, Registry((campaign_kind,)))
+    state = CampaignWorld(flash_terms()).campaign_state
+    crowd(state, 10_000)
+    entity = host._entities.add("c-1")
+    entity.state = state
+    host._changed("c-1", entity, 1)
+    writes = pass_of(host, 50_000)
+    everything = sum(map(bytes_of, writes))
+    assert everything > 500_000
+    assert max(map(bytes_of, writes)) < 90_000, "a slice, and a page at most"
+    assert len(writes[-1].live[0].data) < 50_000, "the root is small"
+    confirm = campaign.Confirm("k5000")
+    for event in rules.confirm(state, confirm, START + 1)[0]:
+        evolve(state, event)
+    host._changed("c-1", entity, 2)
+    again = pass_of(host, 50_000)
+    assert sum(map(bytes_of, again)) < everything / 20
