@@ -1,5 +1,6 @@
 """The feed's states and what follows them: nothing is missed, and nothing is told twice."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -90,3 +91,17 @@ async def test_events_after_the_states_are_told_once(world: World) -> None:
     await world.snapshot()
     await world.add(10, "two")
     assert await world.followed() == 11
+
+
+async def test_what_left_memory_is_told_by_its_ids_though_the_journal_is_away_meanwhile(
+    world: World,
+) -> None:
+    world.journal.cold[SHARD] = {name: Stored(name, 1, b"") for name in ("e", "f")}
+    world.journal.away = True
+    told: list[str] = []
+    walk = asyncio.create_task(world.feed.ended([SHARD], told.extend))
+    await asyncio.sleep(0)
+    assert not told
+    world.journal.away = False
+    await walk
+    assert told == ["e", "f"]
