@@ -18,6 +18,7 @@ import psutil
 import typer
 
 from loadtests.figures import BOUNDS, verdict
+from loadtests.siblings import slowdown
 
 __all__ = ["BEGIN", "END", "draw", "keep", "machine", "rows_of", "tables", "woven"]
 
@@ -129,6 +130,7 @@ def machine() -> dict[str, Any]:
     return {
         "processors": os.cpu_count() or 0,
         "processor": _processor(),
+        "beside_busy": slowdown(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
@@ -264,9 +266,11 @@ def _shown(value: Any) -> str:
 
 
 def _machine(it: Mapping[str, Any]) -> str:
+    beside = it.get("beside_busy")
+    shared = f" (beside a busy one: {beside} times the processor time)" if beside else ""
     return (
-        f"{it['processors']} × {it['processor']}, {it['memory_gb']} GB, {it['system']}, Python "
-        f"{it['python']}, Ray {it['ray']}; load average {it['load_average']} at the end; "
+        f"{it['processors']} × {it['processor']}{shared}, {it['memory_gb']} GB, {it['system']}, "
+        f"Python {it['python']}, Ray {it['ray']}; load average {it['load_average']} at the end; "
         f"{it['measured_at']}"
     )
 
