@@ -8,7 +8,7 @@ outcome of their group, and silent orders the question whether they still want t
 from collections.abc import Sequence
 from typing import TypeAlias, assert_never
 
-from actors.engine.kind import NEVER, Answered, Context, Decision, Kind, Send, Wake
+from actors.engine.kind import NEVER, Answered, Context, Decision, Division, Kind, Send, Wake
 from domain.campaign import rules
 from domain.campaign.commands import (
     CheckPay,
@@ -16,7 +16,6 @@ from domain.campaign.commands import (
     Confirm,
     End,
     Get,
-    ListGroups,
     Open,
     Reassign,
     Share,
@@ -34,10 +33,17 @@ from domain.campaign.events import (
     Unclaimed,
 )
 from domain.campaign.places import store_of
-from domain.campaign.state import CampaignEvent, CampaignState, Seat, evolve
+from domain.campaign.state import (
+    PART_TYPES,
+    CampaignEvent,
+    CampaignState,
+    Seat,
+    evolve,
+    parts_of,
+)
 from domain.campaign.terms import check_terms
-from domain.campaign.view import ended_view, groups, seating, view
-from domain.campaign.views import CampaignView, GroupList, Seating
+from domain.campaign.view import ended_view, seating, view
+from domain.campaign.views import CampaignView, Seating
 from domain.catalogue.model import Component
 from domain.errors import Refused, Unavailable
 from domain.inventory.commands import GiveBack, SetAside, StockItem
@@ -51,7 +57,7 @@ CLOCKS_DIFFER_S = 60.0
 """So much an order's clock may be ahead of its campaign's."""
 
 CampaignCommand: TypeAlias = (
-    Open | Claim | Confirm | Unclaim | Reassign | Unassign | CheckPay | End | Get | ListGroups
+    Open | Claim | Confirm | Unclaim | Reassign | Unassign | CheckPay | End | Get
 )
 
 
@@ -89,9 +95,6 @@ def decide(
             return _end(state, by, why, context)
         case Get():
             return Decision(reply=view(state, context.entity_id, now))
-        case ListGroups(near_completion, limit):
-            found = groups(state, near_completion, limit, now)
-            return Decision(reply=GroupList(context.entity_id, found))
         case Wake():
             return _wake(state, context)
         case Answered():
@@ -142,7 +145,7 @@ def _claim(state: CampaignState, command: Claim, context: Context) -> Decision:
         after = After((), state.tally)
         return Decision(reply=rules.claimed_again(seat, command.claim_id, after, context.now))
     before = state.claims.get(command.order_id)
-    if before is not None and not state.seats[before].paid:
+    if before is not None:
         return _claimed_before(state, before, command, context)
     events = rules.claim(state, command, context.entity_id, context.now)
     return Decision(events, events[-1])
@@ -196,7 +199,7 @@ def _tell_group(
     for event in events:
         if not isinstance(event, GroupFormed | GroupFailed):
             continue
-        for claim_id in state.groups[event.group_id].claims:
+        for claim_id in state.members[event.group_id]:
             if claim_id in gone:
                 continue
             order_id = state.seats[claim_id].order_id
@@ -322,10 +325,11 @@ def finished_at(state: CampaignState) -> float:
 KIND = Kind(
     name="campaign",
     never_packed=True,
+    division=Division(parts_of, PART_TYPES, CampaignState.rejoin),
     state=CampaignState,
     commands=CampaignCommand,
     events=CampaignEvent,
-    replies=CampaignView | GroupList | Seating | Claimed | Reassigned | bool,
+    replies=CampaignView | Seating | Claimed | Reassigned | bool,
     decide=decide,
     evolve=evolve,
     wake_at=wake_at,

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from domain.campaign.brief import Brief, brief_of, followed, orders_of
 from domain.campaign.events import Opened
+from domain.campaign.open_groups import OpenGroups
 from domain.campaign.order_filter import expecting
 from domain.catalogue.events import ChannelPut, SkuPut, StorePut
 from domain.catalogue.hours import opening
@@ -87,9 +88,15 @@ class Views:
     """The read model. All methods are plain and quick; none of them waits."""
 
     def __init__(
-        self, *, pickup_secret: bytes, kinds_followed: tuple[str, ...] = KINDS_FOLLOWED
+        self,
+        *,
+        pickup_secret: bytes,
+        kinds_followed: tuple[str, ...] = KINDS_FOLLOWED,
+        lists_groups: bool = True,
     ) -> None:
-        """Raises ``ValueError`` for an empty secret, with which anybody could work out the codes,
+        """``lists_groups``: keep the open groups of campaigns, as a gateway does.
+
+        Raises ``ValueError`` for an empty secret, with which anybody could work out the codes,
         and for one that is longer than the codes' hash takes."""
         if not 0 < len(pickup_secret) <= SECRET_BYTES_MAX:
             raise ValueError(
@@ -100,6 +107,7 @@ class Views:
         """Keys the one-time codes of self-pickup."""
         self.kinds_followed = kinds_followed
         """Whose events are to be passed to :meth:`apply`."""
+        self._lists_groups = lists_groups
         self.skus: dict[str, Sku] = {}
         self.stores: dict[str, StoreProfile] = {}
         self.channels: dict[str, ChannelPolicy] = {}
@@ -275,6 +283,8 @@ class Views:
         elif kind == "campaign":
             brief = self.campaigns[entity] = brief_of(entity, state)
             brief.orders = orders_of(state)
+            if self._lists_groups and state.terms.group is not None:
+                brief.groups = OpenGroups.of(state)
         elif kind == "risk":
             if state.block is not None:
                 self.blocks.put(state.block)
@@ -308,6 +318,8 @@ class Views:
         self.campaigns[campaign_id] = brief
         if isinstance(event, Opened):
             brief.orders = expecting(event.terms)
+            if self._lists_groups and event.terms.group is not None:
+                brief.groups = OpenGroups(event.terms)
             for known in self.campaigns.values():
                 known.rest(event.at)
 

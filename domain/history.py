@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 from msgspec import Struct, field
 from msgspec.msgpack import Decoder, encode
 
+from domain.parts import Part
+
 __all__ = ["PAGE_ENTRIES", "History", "Page", "entries", "recall", "remember", "reopen"]
 
 PAGE_ENTRIES = 1_000
@@ -22,8 +24,8 @@ KEY_BYTES = 16
 T = TypeVar("T")
 
 
-class Page(Struct, array_like=True, gc=False):
-    """Entries that were sealed together."""
+class Page(Part, array_like=True, dict=True):
+    """Entries that were sealed together. It never changes."""
 
     until: float
     """When the newest of them came."""

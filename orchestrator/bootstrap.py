@@ -152,10 +152,15 @@ def _views_of(settings: Settings, node: str) -> Views:
     return make_views(settings, ("catalogue",))
 
 
-def make_views(settings: Settings, kinds_followed: tuple[str, ...] = KINDS_FOLLOWED) -> Views:
+def make_views(
+    settings: Settings,
+    kinds_followed: tuple[str, ...] = KINDS_FOLLOWED,
+    *,
+    lists_groups: bool = False,
+) -> Views:
     """Empty read models with the secrets that rules need. Needs resolved settings."""
     secret = settings.pickup_secret.get_secret_value().encode()
-    return Views(pickup_secret=secret, kinds_followed=kinds_followed)
+    return Views(pickup_secret=secret, kinds_followed=kinds_followed, lists_groups=lists_groups)
 
 
 def make_effects(settings: Settings, clock: ServiceClock) -> Mapping[str, Effect]:
@@ -210,7 +215,7 @@ async def build_service(settings: Settings) -> tuple["Service", Callable[[], Any
         f"gateway-{os.getpid()}-{secrets.token_hex(4)}",
         pending_max=settings.pending_max,
     )
-    views = make_views(settings, (*KINDS_FOLLOWED, "device"))
+    views = make_views(settings, (*KINDS_FOLLOWED, "device"), lists_groups=True)
     followed = [shard for kind in views.kinds_followed for shard in plan.shards_of(kind)]
     cursors = await prime_views(views, runtime.feed, followed)
     following = asyncio.get_running_loop().create_task(

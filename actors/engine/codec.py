@@ -16,6 +16,7 @@ from msgspec.msgpack import Decoder, Encoder
 from actors.engine.kind import Kind
 from actors.engine.ports import Entry, Owed, Record
 from domain.errors import Problem, error_of
+from domain.parts import Part
 
 __all__ = ["NOTHING", "Codec", "CodecError", "Registry", "answer_of", "digest_of", "encode"]
 
@@ -89,6 +90,10 @@ class Codec:
         self._command = Decoder(kind.commands)
         self._reply: Decoder[Any] = Decoder(kind.replies)
         self._state: Decoder[Any] = Decoder(kind.state)
+        division = kind.division
+        self._parts: list[Decoder[Part]] = [
+            Decoder(page) for page in (() if division is None else division.pages)
+        ]
         self._record = Decoder(_record_type(kind.events, _OWNERS))
         self._seen = Decoder(_record_type(kind.events, ()))
         self._raw_record = Decoder(_RawRecord)
@@ -116,6 +121,40 @@ class Codec:
     def state(self, data: bytes | msgspec.Raw) -> Any:
         """An entity's state."""
         return self._state.decode(data)
+
+    def pages(self, state: Any) -> Sequence[Sequence[Part]]:
+        """The parts of a state by collection (see :class:`Division`)."""
+        division = self.kind.division
+        if division is None or state is None:
+            return ()
+        return [one.pages for one in division.collections(state)]
+
+    def rest(self, state: Any) -> bytes:
+        """The state without its parts."""
+        division = self.kind.division
+        if division is None or state is None:
+            return encode(state)
+        collections = division.collections(state)
+        pages = [one.pages for one in collections]
+        try:
+            for one in collections:
+                one.pages = []
+            return encode(state)
+        finally:
+            for one, parts in zip(collections, pages, strict=True):
+                one.pages = parts
+
+    def part(self, collection: int, data: bytes) -> Part:
+        """A part of one of the state's collections."""
+        return self._parts[collection].decode(data)
+
+    def join(self, state: Any, pages: Sequence[list[Part]]) -> None:
+        """Give a state its parts back, by collection."""
+        division = self.kind.division
+        if division is not None:
+            for one, parts in zip(division.collections(state), pages, strict=True):
+                one.pages = parts
+            division.rejoin(state)
 
     def record(self, payload: bytes) -> Record:
         """A stored record, for the shard's owner; old event names are upcast. Raises CodecError."""

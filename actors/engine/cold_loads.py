@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from actors.engine.cold import ColdIds
+from actors.engine.cold_filter import ColdIds
 from actors.engine.step import Arrival, Deliver
 
 __all__ = ["ColdLoads"]

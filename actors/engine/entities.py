@@ -12,11 +12,11 @@ An entity is in one of these places:
 
 A **snapshot** is stored by passes over what changed since the last one, in slices, each entity with
 the position that its state includes. So a pass needs no copy of the whole: what changes meanwhile
-is simply stored again by the next one.
+is simply stored again by the next one. A large entity takes several slices (``parts.py``).
 """
 
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from msgspec.msgpack import Decoder
 
 from actors.engine.codec import NOTHING, Codec, encode
 from actors.engine.kind import NEVER
-from actors.engine.ports import Entry, Owed, SnapshotWrite, Stored
+from actors.engine.parts import Numbers, PartAt, Storing, joined, whole
+from actors.engine.ports import Entry, Owed, PartsWrite, SnapshotWrite, Stored
 from actors.engine.step import Moment
 from domain import history as histories
 from domain.history import History
@@ -47,6 +48,7 @@ class Entity:
     __slots__ = (
         "answers",
         "finished",
+        "numbers",
         "outbox",
         "past",
         "position",
@@ -69,6 +71,8 @@ class Entity:
         """Digests of commands from outside whose answers are no longer kept."""
         self.sent = 0
         """Effects it has owed so far: their ids are numbered."""
+        self.numbers = Numbers(set(), [], 1)
+        """Of the parts of its state that are stored apart, if its kind has such."""
         self.wake = NEVER
         self.finished = NEVER
         """Service time since which it is in a final state."""
@@ -95,7 +99,8 @@ class Entity:
 
 
 class Packed(Struct, array_like=True, gc=False):
-    """An entity as it is packed and stored. It is read without decoding the state."""
+    """An entity as it is packed and stored. It is read without decoding the state. In memory and in
+    the cold store it has its parts in itself, in the snapshot their numbers alone."""
 
     position: int
     wake: float
@@ -105,6 +110,10 @@ class Packed(Struct, array_like=True, gc=False):
     answers: dict[str, tuple[int, bytes]]
     state: Raw
     past: History[int] | None = None
+    parts: list[PartAt] = []
+    dropped: list[int] = []
+    """Numbers of parts that are to be dropped with the next root (see ``parts.py``)."""
+    next_part: int = 1
 
 
 _packed: Decoder[Packed] = Decoder(Packed)
@@ -121,6 +130,7 @@ class Slice(NamedTuple):
 
     live: list[Stored]
     cold: list[Stored]
+    parts: list[PartsWrite]
     covered: int | None
 
 
@@ -147,6 +157,12 @@ class Entities:
         """What the pass under way has still to store."""
         self._covers: int | None = None
         """The position up to which that pass covers everything; None: there is none."""
+        self._storing: Storing | None = None
+        """Of that pass: an entity of which not all parts were given out yet."""
+        self._rooted: list[Storing] = []
+        """Those whose roots are in the slice that is being written."""
+        self._incomplete: dict[str, Packed] = {}
+        """Loaded entities whose parts are still to be loaded."""
 
     def __contains__(self, entity_id: str) -> bool:
         return (
@@ -225,17 +241,45 @@ class Entities:
 
     def pack(self, entity_id: str) -> None:
         """Keep a live entity as bytes from now on."""
-        self._packed[entity_id] = _pack(self._live.pop(entity_id))
+        self._packed[entity_id] = self._pack(self._live.pop(entity_id))
 
     def load(self, stored: Stored) -> Packed:
-        """Take an entity of the snapshot or of the cold store into memory."""
+        """Take an entity of the snapshot or of the cold store into memory. If the snapshot stores
+        parts of it apart, those are :meth:`parts_wanted`."""
         packed = unpacked(stored.data)
         self._packed[stored.entity_id] = stored.data
+        self._incomplete.pop(stored.entity_id, None)
+        if packed.parts and packed.parts[0].number:
+            self._incomplete[stored.entity_id] = packed
         self.loaded_to = max(self.loaded_to, packed.position)
         if packed.finished != NEVER:
             since = max(packed.finished, self._moment.now)
             heappush(self._finished, (since, stored.entity_id))
         return packed
+
+    def parts_wanted(self) -> list[tuple[str, list[int]]]:
+        """What :meth:`load_parts` needs, by entity."""
+        return [
+            (entity_id, [at.number for at in packed.parts if not at.data])
+            for entity_id, packed in self._incomplete.items()
+        ]
+
+    def load_parts(self, entity_id: str, parts: Mapping[int, bytes]) -> None:
+        """Take parts of a loaded entity, by number. It may be used when it has them all."""
+        packed = self._incomplete[entity_id]
+        for at in packed.parts:
+            at.data = parts.get(at.number, at.data)
+        if all(at.data for at in packed.parts):
+            del self._incomplete[entity_id]
+            self._packed[entity_id] = encode(packed)
+
+    def _pack(self, entity: Entity) -> bytes:
+        """All of an entity in one piece. What the snapshot has of it beside is dropped, should it
+        be stored there again."""
+        rest, parts = whole(entity.state, self._codec)
+        numbers = entity.numbers
+        dropped = sorted(numbers.named.union(numbers.dropped))
+        return _encoded(entity, rest, parts, dropped, numbers.next)
 
     def _watch(self, entity_id: str, entity: Entity) -> None:
         if not self._kind.never_packed:
@@ -251,12 +295,16 @@ class Entities:
         entity.outbox = {owed.id: owed for owed in packed.outbox}
         entity.answers = packed.answers
         entity.past = packed.past
+        named = {at.number for at in packed.parts if at.number}
+        entity.numbers = Numbers(named, packed.dropped, packed.next_part)
         entity.state = self._state(packed)
         entity.touched = self._moment.real
         return entity
 
     def _state(self, packed: Packed) -> Any:
-        return None if bytes(packed.state) == NOTHING else self._codec.state(packed.state)
+        if bytes(packed.state) == NOTHING:
+            return None
+        return joined(packed.state, packed.parts, self._codec)
 
     # ---------------------------------------------------------------- snapshots
 
@@ -276,39 +324,80 @@ class Entities:
         return True
 
     def next_slice(self, entities_max: int, bytes_max: int, busy: Container[str]) -> Slice:
-        """The next part of the pass: as many entities, or as many bytes (and at least one entity).
-        Its ``cold`` ones are passivating until it was :meth:`stored` or :meth:`not_stored`."""
-        live: list[Stored] = []
-        cold: list[Stored] = []
+        """The next part of the pass: as many entities, or as many bytes (and at least one entity,
+        or one part of a large one). Its ``cold`` ones are passivating until it was :meth:`stored`
+        or :meth:`not_stored`."""
+        made = Slice([], [], [], None)
         size = 0
-        while self._pass and size < bytes_max and len(live) + len(cold) < entities_max:
-            entity_id = self._pass.pop()
-            entity = self._live.get(entity_id)
-            data = self._packed.get(entity_id) if entity is None else _pack(entity)
-            if data is None:
-                continue
-            size += len(data)
-            packed = unpacked(data)
-            stored = Stored(entity_id, packed.position, data)
-            if packed.finished > self._moment.now - self._passivate_s:
-                live.append(stored)
-            elif packed.outbox or entity_id in busy or entity_id in self._changed:
-                live.append(stored)
-                heappush(self._finished, (self._moment.now, entity_id))
+        while size < bytes_max and len(made.live) + len(made.cold) < entities_max:
+            if self._storing is not None:
+                size += self._next_parts(self._storing, bytes_max - size, made)
+            elif self._pass:
+                size += self._next_entity(self._pass.pop(), busy, made)
             else:
-                cold.append(stored)
-                self._live.pop(entity_id, None)
-                self._packed.pop(entity_id, None)
-                self._passivating[entity_id] = data
-        covered = None
-        if not self._pass:
-            covered, self._covers = self._covers, None
-        return Slice(live, cold, covered)
+                break
+        if not self._pass and self._storing is None:
+            made = made._replace(covered=self._covers)
+            self._covers = None
+        return made
+
+    def _next_entity(self, entity_id: str, busy: Container[str], made: Slice) -> int:
+        """Put an entity into a slice, or begin to; returns how many bytes that were."""
+        divided = self._kind.division is not None
+        if divided and entity_id in self._packed:
+            self.get(entity_id)
+        entity = self._live.get(entity_id)
+        if divided and entity is not None and not self._may_leave(entity_id, entity, busy):
+            self._storing = storing = Storing(entity.state, entity.numbers, self._codec)
+            root = _encoded(entity, *storing.rest)
+            storing.root = Stored(entity_id, entity.position, root)
+            return len(root)
+        data = self._packed.get(entity_id) if entity is None else self._pack(entity)
+        if data is None:
+            return 0
+        packed = unpacked(data)
+        stored = Stored(entity_id, packed.position, data)
+        if self._may_leave(entity_id, packed, busy):
+            made.cold.append(stored)
+            self._live.pop(entity_id, None)
+            self._packed.pop(entity_id, None)
+            self._passivating[entity_id] = data
+            if divided:
+                made.parts.append(PartsWrite(entity_id, (), None))
+        else:
+            made.live.append(stored)
+        return len(data)
+
+    def _may_leave(self, entity_id: str, entity: Entity | Packed, busy: Container[str]) -> bool:
+        """Whether it is to leave memory now. If it must not yet, though its time has come, the next
+        pass looks again."""
+        if entity.finished > self._moment.now - self._passivate_s:
+            return False
+        if entity.outbox or entity_id in busy or entity_id in self._changed:
+            heappush(self._finished, (self._moment.now, entity_id))
+            return False
+        return True
+
+    def _next_parts(self, storing: Storing, bytes_max: int, made: Slice) -> int:
+        """Put parts of an entity into a slice, behind the last of them its root."""
+        parts = storing.next_parts(bytes_max)
+        drops: Sequence[int] = ()
+        if storing.all_given:
+            drops = storing.drops
+            made.live.append(storing.root)
+            self._rooted.append(storing)
+            self._storing = None
+        if parts or drops:
+            made.parts.append(PartsWrite(storing.root.entity_id, parts, drops))
+        return sum([len(data) for _, data in parts])
 
     def stored(self, write: SnapshotWrite) -> None:
         """A slice was written: its cold entities are in the cold store alone."""
         for stored in write.cold:
             self._passivating.pop(stored.entity_id, None)
+        for storing in self._rooted:
+            storing.stored()
+        self._rooted = []
 
     def not_stored(self, write: SnapshotWrite) -> None:
         """A slice could not be written: all of its pass belongs to the next one."""
@@ -316,8 +405,13 @@ class Entities:
             data = self._keep(stored.entity_id)
             if data is not None:
                 self._packed[stored.entity_id] = data
+        under_way = [*self._rooted, *(() if self._storing is None else (self._storing,))]
+        for storing in under_way:
+            storing.not_stored()
+            self._changed[storing.root.entity_id] = None
         for entity_id in (*(stored.entity_id for stored in write.live), *self._pass):
             self._changed[entity_id] = None
+        self._rooted, self._storing = [], None
         self._pass, self._covers = [], None
 
     def _keep(self, entity_id: str) -> bytes | None:
@@ -328,7 +422,9 @@ class Entities:
         return data
 
 
-def _pack(entity: Entity) -> bytes:
+def _encoded(
+    entity: Entity, rest: Raw, parts: list[PartAt], dropped: list[int], next_part: int
+) -> bytes:
     return encode(
         Packed(
             entity.position,
@@ -337,7 +433,10 @@ def _pack(entity: Entity) -> bytes:
             entity.sent,
             list(entity.outbox.values()),
             entity.answers,
-            Raw(encode(entity.state)),
+            rest,
             entity.past,
+            parts,
+            dropped,
+            next_part,
         )
     )

@@ -11,7 +11,7 @@ Read it in this order: ``handle`` -> ``_accept`` -> ``_decide`` -> ``_apply``. W
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Raw, Struct
@@ -490,10 +490,10 @@ class Host:
         """The next slice of the pass: as many entities, or as many bytes (and at least one entity).
         The caller writes it once :attr:`position` is on disk, and then calls
         :meth:`snapshot_stored` or :meth:`snapshot_failed`."""
-        live, cold, covered = self._entities.next_slice(entities_max, bytes_max, self._busy)
+        live, cold, parts, covered = self._entities.next_slice(entities_max, bytes_max, self._busy)
         for stored in cold:
             self._timers.set(stored.entity_id, NEVER)
-        return SnapshotWrite(self.shard, epoch, live, cold, covered, self.kind.lasting)
+        return SnapshotWrite(self.shard, epoch, live, cold, covered, self.kind.lasting, parts)
 
     def snapshot_stored(self, write: SnapshotWrite) -> None:
         """The slice was written: its cold entities may be loaded from the cold store."""
@@ -518,6 +518,15 @@ class Host:
                 self._timers.set(stored.entity_id, packed.wake)
             for owed in packed.outbox:
                 self._owed.track(stored.entity_id, owed)
+
+    def parts_wanted(self) -> list[tuple[str, list[int]]]:
+        """Loaded entities of which parts are stored apart, with the numbers of those; each must be
+        given to :meth:`load_parts` before the host is used."""
+        return self._entities.parts_wanted()
+
+    def load_parts(self, entity_id: str, parts: Mapping[int, bytes]) -> None:
+        """Take parts of a loaded entity into memory."""
+        self._entities.load_parts(entity_id, parts)
 
     def unknown(self, record: Record) -> list[str]:
         """Entities of a record that are not in memory: look into the cold store before replay."""

@@ -23,12 +23,16 @@ A newcomer's example, whole::
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from domain.errors import Problem
 from domain.message import Command, Event
+from domain.parts import Part
 
-__all__ = ["NEVER", "Answered", "Ask", "Context", "Decision", "Kind", "Send", "Tell", "Wake"]
+__all__ = [
+    "NEVER", "Answered", "Ask", "Collection", "Context", "Decision", "Division", "Kind", "Send",
+    "Tell", "Wake",
+]  # fmt: skip
 
 NEVER = float("inf")
 """A wake-up that is not wanted."""
@@ -127,6 +131,26 @@ class Answered(Command, tag="engine.answered.v1"):
         return self.answer if isinstance(self.answer, Problem) else None
 
 
+class Collection(Protocol):
+    """A collection that is kept in parts, such as ``domain.parts.Paged`` and ``History``."""
+
+    pages: Any
+    """A list of :class:`domain.parts.Part`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How the states of a kind are divided: a snapshot stores what changed of them since the last
+    one, a few parts at a time. For kinds whose states may have tens of thousands of entries."""
+
+    collections: Callable[[Any], Sequence[Collection]]
+    """The state's collections, always the same ones in the same order."""
+    pages: tuple[type[Part], ...]
+    """The type of each one's parts. A state without them is small."""
+    rejoin: Callable[[Any], None] = lambda _state: None
+    """Called when a state that was read has got its parts: works out what is not stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One actor kind. ``S`` below stands for its state struct (msgspec, mutable, array_like).
@@ -162,6 +186,8 @@ class Kind:
     """Few entities, each large or busy: they stay objects in memory. Of other kinds, whatever
     nobody touches for a moment is kept as bytes, which saves most of its memory (see
     ``entities.py``)."""
+    division: Division | None = None
+    """How large states are stored in parts; such a kind is ``never_packed``."""
     answers_kept: int = 64
     """How many answers per entity are kept to answer repeated command ids; of commands from outside
     also where they changed nothing. Of those the digest is kept for a day longer: a repeat is then

@@ -14,10 +14,10 @@ from functools import partial
 
 import structlog
 
-from actors.engine.wire import Answers, Item, Parcel, decode_answers, decode_parcel, encode_wire
+from actors.engine.wire import Answers, Bundle, Item, decode_answers, decode_bundle, encode_wire
 from domain.errors import Busy, Problem, Unavailable
 
-__all__ = ["EXCHANGE_S", "Counter", "Mailbox", "OnAnswer", "PeerLost"]
+__all__ = ["EXCHANGE_S", "Mailbox", "OnAnswer", "PeerLost", "Receiver"]
 
 log = structlog.get_logger(__name__)
 
@@ -25,11 +25,11 @@ OnAnswer = Callable[[bytes | Problem], None]
 """Called once, with the encoded reply or a Problem."""
 
 EXCHANGES_IN_FLIGHT = 8
-PARCEL_MAX = 32
+BUNDLE_MAX = 32
 """Commands per exchange. Small, so that gateway and node work at the same time: with large ones
 all clients move in one convoy, and each process waits while the other has it."""
 GATHER_S = 0.002
-"""Real seconds that a parcel waits for company while the peer has work: a parcel of its own costs a
+"""Real seconds that a bundle waits for company while the peer has work: a bundle of its own costs a
 command both processes nearly as much again."""
 GIVE_UP_S = 20.0
 """Real seconds after which an unanswered command is given up as *outcome unknown*."""
@@ -38,7 +38,7 @@ EXCHANGE_S = 15.0
 LINGER_S = 0.25
 """An exchange that has nothing to bring back yet waits for answers so long."""
 ORDER_WAIT_S = 0.5
-"""A parcel waits so long for an earlier one that was overtaken."""
+"""A bundle waits so long for an earlier one that was overtaken."""
 
 
 class PeerLost(Exception):
@@ -123,10 +123,10 @@ class Mailbox:
         await asyncio.gather(*exchanges, return_exceptions=True)
 
     def _pump(self) -> None:
-        """A full parcel leaves at once, so that the peer works on it while we make the next; what
+        """A full bundle leaves at once, so that the peer works on it while we make the next; what
         is less waits for what comes along: until the end of this turn of the loop, and a little
         longer while the peer has work of ours."""
-        if len(self._queue) >= PARCEL_MAX:
+        if len(self._queue) >= BUNDLE_MAX:
             self._send()
         elif not self._turning:
             self._turning = True
@@ -157,17 +157,17 @@ class Mailbox:
             return
         self._sequence += 1
         self._in_flight += 1
-        parcel = encode_wire(Parcel(self._peer, self._sequence, items))
-        answers = asyncio.ensure_future(self._call(parcel))
+        bundle = encode_wire(Bundle(self._peer, self._sequence, items))
+        answers = asyncio.ensure_future(self._call(bundle))
         self._exchanges.add(answers)
         too_late = loop.call_later(EXCHANGE_S, answers.cancel)
         answers.add_done_callback(lambda done: self._ended(done, items, too_late))
 
     def _next_items(self) -> list[Item]:
-        """The next parcel's commands; those for whose answer nobody waits any more stay away."""
+        """The next bundle's commands; those for whose answer nobody waits any more stay away."""
         queue = self._queue
         items: list[Item] = []
-        while queue and len(items) < PARCEL_MAX:
+        while queue and len(items) < BUNDLE_MAX:
             item = queue.popleft()
             if not item.token or item.token in self._outstanding:
                 items.append(item)
@@ -234,22 +234,22 @@ class Mailbox:
         )
 
 
-class Counter:
-    """The receiving side of mailboxes: takes parcels from peers and hands ready answers back."""
+class Receiver:
+    """The receiving side of mailboxes: takes bundles from peers and hands ready answers back."""
 
     def __init__(self, dispatch: Callable[[Item, OnAnswer | None], None]) -> None:
         self._dispatch = dispatch
         self._peers: dict[str, _Peer] = {}
 
     async def exchange(self, payload: bytes) -> bytes:
-        """One exchange: dispatch the parcel's commands, wait for the first ready answers."""
-        parcel = decode_parcel(payload)
-        peer = self._peers.get(parcel.peer)
+        """One exchange: dispatch the bundle's commands, wait for the first ready answers."""
+        bundle = decode_bundle(payload)
+        peer = self._peers.get(bundle.peer)
         if peer is None:
-            peer = self._peers[parcel.peer] = _Peer(parcel.sequence)
+            peer = self._peers[bundle.peer] = _Peer(bundle.sequence)
             self._forget_silent()
-        await peer.in_order(parcel.sequence)
-        for item in parcel.items:
+        await peer.in_order(bundle.sequence)
+        for item in bundle.items:
             if item.token:
                 peer.expected += 1
                 self._dispatch(item, peer.answer(item.token))
@@ -276,11 +276,11 @@ class _Peer:
         self._any = asyncio.Event()
 
     async def in_order(self, sequence: int) -> None:
-        """Wait (a little) until the parcels before this one were dispatched."""
+        """Wait (a little) until the bundles before this one were dispatched."""
         loop = asyncio.get_running_loop()
         self.seen_at = loop.time()
         if sequence > self._next:
-            # a repeated parcel waits with the first of its copies
+            # a repeated bundle waits with the first of its copies
             turn = self._turns.setdefault(sequence, loop.create_future())
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(turn), ORDER_WAIT_S)

@@ -17,7 +17,7 @@ from actors.engine.codec import Registry, digest_of, encode
 from actors.engine.feed import JournalFeed, apply_record, keep_views, prime_views
 from actors.engine.host import Host
 from actors.engine.journal_health import JournalHealth, until_journal_answers
-from actors.engine.mailbox import Counter, Mailbox, OnAnswer
+from actors.engine.mailbox import Mailbox, OnAnswer, Receiver
 from actors.engine.placement import Plan
 from actors.engine.ports import Clock, Effect, Journal, Record, Shard
 from actors.engine.shell import Shell
@@ -80,7 +80,7 @@ class Node:
         self._peer_name = f"{name}#{incarnation}"
         self._mailboxes: dict[str, Mailbox] = {}
         self._appends = AppendQueue(journal)
-        self._counter = Counter(self._dispatch_item)
+        self._receiver = Receiver(self._dispatch_item)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = asyncio.Event()
         self._outstanding: set[str] = set()
@@ -195,7 +195,7 @@ class Node:
     async def exchange(self, payload: bytes) -> bytes:
         """One exchange with a peer's mailbox (see ``mailbox.py``)."""
         await self._started.wait()
-        return await self._counter.exchange(payload)
+        return await self._receiver.exchange(payload)
 
     def _dispatch_item(self, item: Item, on_answer: OnAnswer | None) -> None:
         self.deliver(item.to, item.body, item.command_id, item.sender, on_answer)

@@ -23,6 +23,7 @@ __all__ = [
     "Journal",
     "JournalUnavailable",
     "Owed",
+    "PartsWrite",
     "Record",
     "Runtime",
     "Shard",
@@ -92,6 +93,16 @@ class Append(NamedTuple):
     payload: bytes
 
 
+class PartsWrite(NamedTuple):
+    """Parts of one entity that are stored apart from it (see ``parts.py``)."""
+
+    entity_id: str
+    stored: Sequence[tuple[int, bytes]]
+    """(number, part): what is stored under a number stays until it is dropped."""
+    dropped: Sequence[int] | None
+    """Numbers; None: all there are of the entity."""
+
+
 class SnapshotWrite(NamedTuple):
     """A slice of a background snapshot. ``cold`` entities leave the snapshot for the cold store."""
 
@@ -103,6 +114,7 @@ class SnapshotWrite(NamedTuple):
     """When the pass is complete: every entity's snapshot includes all records up to this one."""
     lasting: bool = False
     """Cold entities of this shard are kept for ever; else the store may drop them in time."""
+    parts: Sequence[PartsWrite] = ()
 
 
 class JournalUnavailable(Exception):
@@ -129,6 +141,12 @@ class Journal(Protocol):
         """The snapshot in pages, and the position from which :meth:`read` must continue."""
         ...
 
+    async def load_parts(
+        self, shard: Shard, entity_id: str, numbers: Sequence[int]
+    ) -> list[bytes | None]:
+        """Parts of an entity of the snapshot, in the order asked; None: it was dropped."""
+        ...
+
     async def read(self, shard: Shard, after: int, count: int = 500) -> list[tuple[int, bytes]]:
         """(position, payload) of the records after ``after``, oldest first."""
         ...
@@ -149,7 +167,8 @@ class Journal(Protocol):
         ...
 
     async def write_snapshot(self, write: SnapshotWrite) -> None:
-        """Store a slice; that of a fenced writer is dropped. Raises JournalUnavailable."""
+        """Store a slice, all of it or nothing; that of a fenced writer is dropped. Raises
+        JournalUnavailable."""
         ...
 
     async def mark_projected(self, shard: Shard, position: int) -> None:

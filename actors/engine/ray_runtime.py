@@ -26,7 +26,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from actors.engine.collector import calm_collector
-from actors.engine.line import Address, Line, LineServer
+from actors.engine.link import Address, Link, LinkServer
 from actors.engine.mailbox import EXCHANGE_S, PeerLost
 from actors.engine.node import Node
 from domain.errors import Refused
@@ -65,7 +65,7 @@ class _NodeActor:
         self._starting: asyncio.Task[None] | None = None
 
     async def address(self) -> Address:
-        """Starts the node if nobody did; where its line listens."""
+        """Starts the node if nobody did; where its link listens."""
         await self._ensure_started()
         assert self._address is not None
         return self._address
@@ -87,7 +87,7 @@ class _NodeActor:
             node = await self._build(self._configuration, self._name, str(os.getpid()), connect)
             await node.start()
             host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-            self._address = await LineServer(node.exchange).start(host)
+            self._address = await LinkServer(node.exchange).start(host)
         except Exception as error:
             # the process is useless: die, so that a fresh one tries again
             log.error("node.failed", node=self._name, error=repr(error))
@@ -99,42 +99,42 @@ class _NodeActor:
 
 def ray_connector(namespace: str) -> Callable[[str], Callable[[bytes], Awaitable[bytes]]]:
     """How mailboxes reach nodes: Ray knows the actor of a name and the actor its address; the
-    exchanges go over a line. All of it is asked again after each death."""
+    exchanges go over a link. All of it is asked again after each death."""
 
     def connect(name: str) -> Callable[[bytes], Awaitable[bytes]]:
-        line: Line | None = None
-        opening: asyncio.Task[Line] | None = None
+        link: Link | None = None
+        opening: asyncio.Task[Link] | None = None
 
         def call(payload: bytes) -> Awaitable[bytes]:
-            if line is not None and not line.lost:
-                return line.call(payload)
+            if link is not None and not link.lost:
+                return link.call(payload)
             return opened(payload)
 
         async def opened(payload: bytes) -> bytes:
-            nonlocal line, opening
+            nonlocal link, opening
             if opening is None:
-                opening = asyncio.get_running_loop().create_task(_open_line(name, namespace))
+                opening = asyncio.get_running_loop().create_task(_open_link(name, namespace))
             mine = opening
             try:
-                line = await asyncio.shield(mine)
+                link = await asyncio.shield(mine)
             finally:
                 if opening is mine and mine.done():
                     opening = None
-            return await line.call(payload)
+            return await link.call(payload)
 
         return call
 
     return connect
 
 
-async def _open_line(name: str, namespace: str) -> Line:
+async def _open_link(name: str, namespace: str) -> Link:
     try:
         handle: Any = await asyncio.get_running_loop().run_in_executor(
             None, lambda: ray.get_actor(name, namespace=namespace)
         )
         async with asyncio.timeout(EXCHANGE_S):
             address = await handle.address.remote()
-        return await Line.open(address)
+        return await Link.open(address)
     except TimeoutError as error:
         raise PeerLost(f"{name} does not say where it listens") from error
     except (RayError, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from actors.engine.appends import AppendQueue, Early, Queued
-from actors.engine.cold import ColdIds
+from actors.engine.cold_filter import ColdIds
 from actors.engine.cold_loads import ColdLoads
 from actors.engine.host import Host
 from actors.engine.journal_health import until_journal_answers

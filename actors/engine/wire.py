@@ -5,7 +5,7 @@ from msgspec.msgpack import Decoder, Encoder
 
 from domain.errors import Problem
 
-__all__ = ["Answers", "Item", "Parcel", "decode_answers", "decode_parcel", "encode_wire"]
+__all__ = ["Answers", "Bundle", "Item", "decode_answers", "decode_bundle", "encode_wire"]
 
 
 class Item(Struct, array_like=True, gc=False):
@@ -21,7 +21,7 @@ class Item(Struct, array_like=True, gc=False):
     body: bytes
 
 
-class Parcel(Struct, array_like=True, gc=False):
+class Bundle(Struct, array_like=True, gc=False):
     """A batch from one peer. Ray's async actors promise no order: ``sequence`` restores it."""
 
     peer: str
@@ -38,5 +38,5 @@ class Answers(Struct, array_like=True, gc=False):
 
 _encoder = Encoder()
 encode_wire = _encoder.encode
-decode_parcel = Decoder(Parcel).decode
+decode_bundle = Decoder(Bundle).decode
 decode_answers = Decoder(Answers).decode

@@ -103,7 +103,7 @@ def deduct(turn: Turn, part: Part) -> None:
 def sell_reserved(turn: Turn, part: Part) -> None:
     """The part's units leave their campaign's quota as a sale; the answer tells if they did."""
     fulfilment = part.fulfilment
-    items = stock_items((line, line.quantity) for line in lines_of(turn.state, part))
+    items = _stock_of(turn, part, dict(due_units(turn.state, part)))
     turn.owe(
         f"inventory/{fulfilment.store_id}",
         SellReserved(fulfilment.fulfilment_id, turn.state.order_id, fulfilment.campaign_id, items),
@@ -124,8 +124,9 @@ def _unclaim(turn: Turn, part: Part, reason: str) -> None:
 
 
 def unassign(turn: Turn, part: Part) -> None:
-    """The part has ended: its campaign may have given it another store's units in an answer that
-    was never stored. Call it before the event that changes the part."""
+    """The part has ended, or left its campaign for normal stock: the campaign may have given it
+    another store's units in an answer that was never stored. Call it before the event that changes
+    the part."""
     campaign_id = part.fulfilment.campaign_id
     if campaign_id and (part.sold or part.state == "parked"):
         command = Unassign(turn.state.claim_id, part.fulfilment.fulfilment_id)

@@ -16,7 +16,7 @@ from domain.campaign.commands import Reassign
 from domain.campaign.events import Reassigned
 from domain.errors import Problem, Refused, error_of
 from domain.order.events import FulfilmentRerouted
-from domain.order.state import OrderState, Part, destination, find_part, lines_of
+from domain.order.state import OrderState, Part, destination, due_units, find_part
 
 __all__ = ["ask_campaign", "take"]
 
@@ -34,13 +34,17 @@ def ask_campaign(
     store_id: str = "",
     excluded: Collection[str] = (),
 ) -> Ask | Reassigned | None:
-    """Ask the part's campaign for its units at another store, or at ``store_id`` alone; what it had
-    at its own is normal stock there by then. None: normal stock is to be searched (or is already),
-    for the campaign has no units elsewhere, the part is of none, or a unit of it was found to be
-    short. Raises what may be tried again."""
+    """Ask the part's campaign for its due units at another store, or at ``store_id`` alone; what it
+    had at its own is normal stock there by then. None: normal stock is to be searched (or is
+    already), for the campaign has no units elsewhere, the part is of none, or the campaign gave it
+    another number of units in an answer that was lost: whoever leaves for normal stock owes
+    ``Unassign``. Raises what may be tried again."""
     if context.memo is None:
         return _question(state, part, context, store_id, excluded)
-    return _units_given(context) if isinstance(context.memo, Asked) else None
+    if not isinstance(context.memo, Asked):
+        return None
+    given = _units_given(context)
+    return given if given is not None and given.share.units == _units(state, part) else None
 
 
 def take(turn: Turn, part: Part, given: Reassigned, reason: str, code: str) -> None:
@@ -58,9 +62,9 @@ def take(turn: Turn, part: Part, given: Reassigned, reason: str, code: str) -> N
 def _question(
     state: OrderState, part: Part, context: Context, store_id: str, excluded: Collection[str]
 ) -> Ask | None:
-    fulfilment, lines = part.fulfilment, lines_of(state, part)
+    fulfilment, units = part.fulfilment, _units(state, part)
     brief = context.views.campaigns.get(fulfilment.campaign_id)
-    if brief is None or any(line.line_id in state.marks for line in lines):
+    if brief is None or not units:
         return None
     try:
         able = candidates_of(brief, destination(state), store_id, state.channel, context)
@@ -69,10 +73,14 @@ def _question(
     command = Reassign(
         state.claim_id,
         fulfilment.fulfilment_id,
-        sum(line.quantity for line in lines),
+        units,
         tuple([name for name in able if name not in (fulfilment.store_id, *excluded)]),
     )
     return Ask([(f"campaign/{fulfilment.campaign_id}", command)], Asked())
+
+
+def _units(state: OrderState, part: Part) -> int:
+    return sum(units for _, units in due_units(state, part))
 
 
 def _units_given(context: Context) -> Reassigned | None:

@@ -52,8 +52,8 @@ def same_stores(state: OrderState, parts: Sequence[Part], context: Context) -> l
 def moved_to(
     state: OrderState, part: Part, number: int, store_id: str, context: Context
 ) -> tuple[Fulfilment, tuple[Line, ...]]:
-    """The part as the order's ``number``-th fulfilment, served whole by another store of its
-    campaign, and its lines. Its freight stays."""
+    """The part as the order's ``number``-th fulfilment, served by another store of its campaign,
+    and its lines, of which short units stay short. Its freight stays."""
     moved = ServedPart(
         ids.fulfilment_id(state.order_id, number),
         _at_store(state, store_id, context),

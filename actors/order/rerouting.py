@@ -15,6 +15,7 @@ from actors.order.owing import (
     record_sale,
     refund_cancelled,
     settle,
+    unassign,
 )
 from actors.order.reassigning import ask_campaign, take
 from actors.order.renewing import same_stores, seek
@@ -156,6 +157,7 @@ def _hand_to(
     if isinstance(found, Reassigned):
         take(turn, part, found, reason, code)
     else:
+        unassign(turn, part)
         _relock(turn, part, found, reason, code)
 
 

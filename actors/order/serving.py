@@ -18,6 +18,7 @@ from actors.order.owing import (
     refund_cancelled,
     revise_ticket,
     settle,
+    unassign,
 )
 from actors.order.rerouting import hand_on
 from actors.order.turn import Turn
@@ -268,6 +269,7 @@ def _left_already(turn: Turn, fulfilment_id: str) -> None:
 
 def _nothing_left(turn: Turn, part: Part, reason: str) -> None:
     fulfilment = part.fulfilment
+    unassign(turn, part)
     turn.record(FulfilmentCancelled(fulfilment.fulfilment_id, reason, turn.now))
     refund_cancelled(turn, [fulfilment.fulfilment_id], reason)
     turn.owe(f"store/{fulfilment.store_id}", CancelTicket(fulfilment.fulfilment_id, reason))

@@ -5,6 +5,7 @@ Keys of a shard share one hash tag, so that a Redis cluster keeps them on one no
 - ``{order.3}:log``   stream, one entry per record, id ``<position>-0``, field ``r``
 - ``{order.3}:meta``  hash: ``epoch``, ``head``, ``covered`` (by snapshots), ``projected``
 - ``{order.3}:live``  hash: entity id -> position + state, the snapshot
+- ``{campaign.0}:parts:<id>``  hash: number -> a part of a large entity of the snapshot
 - ``{order.3}:cold:<id>``  a finished entity that left memory, with an expiry
 
 With ``appendonly yes, appendfsync always`` Redis answers an append only once it is on disk.
@@ -57,21 +58,32 @@ end
 return fenced
 """
 
-# KEYS: meta, live, then one cold key per cold entity.
-# ARGV: epoch, covered ('' while the pass goes on), retention ms (0: for ever), live pairs,
-#       id, data, ..., then id, data of the cold ones.
+# KEYS: meta, live, then one cold key per cold entity, then the parts of others.
+# ARGV: epoch, covered ('' while the pass goes on), retention ms (0: for ever), live pairs, cold
+#       entities, id, data, ... of the live ones, then of the cold ones; then for each key of parts
+#       how many, number, data, ..., and how many of them are dropped (-1: all), number, ...
 SNAPSHOT = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-local at = 5
+local at, colds = 6, tonumber(ARGV[5])
 for _ = 1, tonumber(ARGV[4]) do
   redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
-for i = 3, #KEYS do
+for i = 3, 2 + colds do
   redis.call('SET', KEYS[i], ARGV[at + 1])
   if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[i], ARGV[3]) end
   redis.call('HDEL', KEYS[2], ARGV[at])
   at = at + 2
+end
+for i = 3 + colds, #KEYS do
+  for _ = 1, tonumber(ARGV[at]) do
+    redis.call('HSET', KEYS[i], ARGV[at + 1], ARGV[at + 2])
+    at = at + 2
+  end
+  local dropped = tonumber(ARGV[at + 1])
+  if dropped < 0 then redis.call('UNLINK', KEYS[i]) end
+  for n = 1, dropped do redis.call('HDEL', KEYS[i], ARGV[at + 1 + n]) end
+  at = at + 2 + math.max(dropped, 0)
 end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'covered', ARGV[2]) end
 return 1
@@ -144,6 +156,15 @@ class RedisJournal:
             if cursor == 0:
                 break
         await self._same_run(run_id)
+
+    async def load_parts(
+        self, shard: Shard, entity_id: str, numbers: Sequence[int]
+    ) -> list[bytes | None]:
+        """Parts of an entity of the snapshot, by number."""
+        found: list[bytes | None] = await self._call(
+            self._redis.hmget, self._key(shard, f"parts:{entity_id}"), numbers
+        )
+        return found
 
     async def read(self, shard: Shard, after: int, count: int = 500) -> list[tuple[int, bytes]]:
         """Records after a position."""
@@ -220,9 +241,19 @@ class RedisJournal:
             "" if write.covered is None else write.covered,
             0 if write.lasting else self._retention_ms,
             len(write.live),
+            len(write.cold),
         ]
         for stored in (*write.live, *write.cold):
             arguments += [stored.entity_id, _packed(stored)]
+        for parts in write.parts:
+            keys.append(self._key(write.shard, f"parts:{parts.entity_id}"))
+            arguments.append(len(parts.stored))
+            for number, data in parts.stored:
+                arguments += [number, data]
+            if parts.dropped is None:
+                arguments.append(-1)
+            else:
+                arguments += [len(parts.dropped), *parts.dropped]
         await self._call(self._snapshot, keys=keys, args=arguments)
 
     async def mark_projected(self, shard: Shard, position: int) -> None:

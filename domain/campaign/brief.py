@@ -1,4 +1,5 @@
-"""What readers of the feed keep of a campaign: enough to answer *sold out* without asking it."""
+"""What readers of the feed keep of a campaign: enough to answer *sold out*, what is left of it and
+which groups can be joined without asking it."""
 
 from typing import Any
 
@@ -8,6 +9,7 @@ from domain.campaign import rules
 from domain.campaign.commands import Terms
 from domain.campaign.events import (
     Claimed,
+    Confirmed,
     Ended,
     GroupFailed,
     GroupFormed,
@@ -16,9 +18,12 @@ from domain.campaign.events import (
     QuotaRefused,
     QuotaSet,
     Tally,
+    Unclaimed,
 )
+from domain.campaign.open_groups import OpenGroups
 from domain.campaign.order_filter import OrderFilter
 from domain.campaign.state import CampaignState
+from domain.campaign.views import CampaignView, GroupView
 from domain.catalogue.model import Component
 from domain.errors import Refused
 
@@ -49,6 +54,8 @@ class Brief(Struct, gc=False):
     orders: OrderFilter | None = None
     """Orders that had a claim: their repeated placing gets its first answer, which is with them,
     and is never told *sold out*. None: nobody here asks, or it ended long ago."""
+    groups: OpenGroups | None = None
+    """None: nobody here lists them, or it ended long ago."""
     ended_at: float = 0.0
     rested: bool = False
     """It ended long ago: see :meth:`rest`."""
@@ -65,6 +72,21 @@ class Brief(Struct, gc=False):
         if self.unanswered:
             return "preparing"
         return "scheduled" if now < self.terms.starts_at else "running"
+
+    def view_at(self, now: float) -> CampaignView:
+        """As the campaign itself would answer, but for each store's account, which is not kept."""
+        state = self.state_at(now)
+        return CampaignView(
+            self.campaign_id, self.terms, state, self.list_price,
+            0 if state == "ended" else self.remaining, self.tally, (),
+            self.open_groups, self.formed_groups, self.failed_groups,
+        )  # fmt: skip
+
+    def groups_at(self, near_completion: int, limit: int, now: float) -> tuple[GroupView, ...]:
+        """Groups that can be joined, the nearest to completion first (see :class:`OpenGroups`)."""
+        if self.groups is None or not self.remaining:
+            return ()
+        return self.groups.listed(near_completion, limit, now)
 
     def check(self, order_id: str, channel: str, now: float) -> None:
         """Raise what the campaign would refuse this order for, as far as that is known here:
@@ -91,13 +113,14 @@ class Brief(Struct, gc=False):
         """Keep of a campaign that ended ``REPEATS_S`` ago little more than that it ended: from then
         on each order is asked whether it was placed."""
         if self.ended and now - self.ended_at > REPEATS_S:
-            self.orders, self.rested = None, True
+            self.orders, self.groups, self.rested = None, None, True
             self.left.clear()
 
 
 def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
     """The brief after an event; changed in place. None for a campaign never heard of. Who answers
-    for its orders keeps :attr:`Brief.orders`: see :func:`orders_of`."""
+    for its orders keeps :attr:`Brief.orders` (see :func:`orders_of`), who lists its groups
+    :attr:`Brief.groups`."""
     if isinstance(event, Opened):
         stores = {share.store_id for share in event.terms.quota}
         return Brief(campaign_id, event.terms, event.list_price, event.stock, unanswered=stores)
@@ -108,6 +131,8 @@ def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
         brief.tally = after.tally
         for share in after.left:
             brief.left[share.store_id] = share.units
+    if brief.groups is not None:
+        _follow_groups(brief.groups, event)
     match event:
         case Claimed() if brief.orders is not None:
             brief.orders.add(event.order_id)
@@ -126,8 +151,23 @@ def followed(brief: Brief | None, campaign_id: str, event: Any) -> Brief | None:
     return brief
 
 
+def _follow_groups(groups: OpenGroups, event: Any) -> None:
+    match event:
+        case GroupOpened():
+            groups.opened(event.group_id, event.at, event.closes_at)
+        case Claimed() if event.group_id:
+            groups.counted(event.group_id, paid=0, claimed=1)
+        case Confirmed() if event.group_id:
+            groups.counted(event.group_id, paid=1, claimed=-1)
+        case Unclaimed() if event.group_id:
+            groups.counted(event.group_id, paid=-event.paid, claimed=event.paid - 1)
+        case GroupFormed() | GroupFailed():
+            groups.gone(event.group_id)
+
+
 def brief_of(campaign_id: str, state: CampaignState) -> Brief:
-    """The brief of a campaign's state, without its orders; later events are followed on top."""
+    """The brief of a campaign's state, without its orders and groups; later events are followed on
+    top."""
     return Brief(
         campaign_id,
         state.terms,

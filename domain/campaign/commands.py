@@ -9,7 +9,7 @@ from domain.waiting.model import QueueRule
 
 __all__ = [
     "FLASH_SALE", "GROUP_BUY", "CheckPay", "Claim", "Confirm", "End", "Get", "GroupRule",
-    "ListGroups", "Open", "Reassign", "Share", "Step", "Terms", "Unassign", "Unclaim",
+    "Open", "Reassign", "Share", "Step", "Terms", "Unassign", "Unclaim",
 ]  # fmt: skip
 
 FLASH_SALE = "flash_sale"
@@ -142,8 +142,8 @@ class Reassign(Command, tag="campaign.reassign.v1"):
 
 
 class Unassign(Command, tag="campaign.unassign.v1"):
-    """From the order: the part has ended. Units reassigned to it that the order never heard of are
-    free again, and it gets none from now on. Reply: True."""
+    """From the order: the part has ended, or is served from normal stock. Units reassigned to it
+    that the order never heard of are free again, and it gets none from now on. Reply: True."""
 
     claim_id: str
     fulfilment_id: str
@@ -166,11 +166,3 @@ class End(Command, tag="campaign.end.v1"):
 
 class Get(Command, tag="campaign.get.v1"):
     """Read it. Reply: ``CampaignView``."""
-
-
-class ListGroups(Command, tag="campaign.list_groups.v1"):
-    """Groups that can be joined, the nearest to completion first. Reply: ``GroupList``."""
-
-    near_completion: int = 0
-    """Only those that lack at most so many members; 0: all."""
-    limit: int = 50

@@ -105,6 +105,10 @@ class Unclaimed(Event, tag="campaign.unclaimed.v1"):
     reason: str
     after: After
     at: float
+    group_id: str = ""
+    """The open group that the seat was in ..."""
+    paid: bool = False
+    """... as one of its paid members."""
 
 
 class Reassigned(Event, tag="campaign.reassigned.v1"):

@@ -14,6 +14,7 @@ Each function returns the events to store, none when the command was seen before
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 from domain.campaign import quota
 from domain.campaign.allocation import allocate, stores_of
@@ -55,6 +56,7 @@ from domain.campaign.state import (
     due_entry,
     price_of,
 )
+from domain.campaign.timers import due
 from domain.catalogue.model import Component
 from domain.errors import Refused
 
@@ -68,6 +70,8 @@ ASK_AGAIN_S = 300.0
 """A claim still wanted, or whose order did not answer, is asked about again so much later."""
 ASKED_MAX = 256
 """Most orders asked at one wake-up; the rest follow at the next, which comes at once."""
+TIMERS_SEEN_MAX = 4 * ASKED_MAX
+"""Most timers looked at for that: some no longer hold."""
 CLOSE_GRACE_S = 30.0
 """Payments under way when a group's time is over are waited for so long."""
 
@@ -164,7 +168,7 @@ def remaining_of(terms: Terms, available: int) -> int:
 
 def _check_limit(state: CampaignState, command: Claim) -> None:
     limit = state.terms.limit_per_customer
-    bought = state.bought.get(command.customer_id, 0)
+    bought = state.bought.get(command.customer_id) or 0
     if limit and bought + command.quantity > limit:
         raise Refused(
             "customer-limit",
@@ -201,9 +205,12 @@ def _was_opened(state: CampaignState, campaign_id: str, group_id: str) -> bool:
 def _joinable(state: CampaignState, command: Claim, group: Group | None, now: float) -> Group:
     if group is None or now >= group.closes_at:
         raise Refused("group-closed", "This group takes no more members; join or open another.")
-    if any(state.seats[name].customer_id == command.customer_id for name in group.claims):
+    if any(
+        state.seats[name].customer_id == command.customer_id
+        for name in state.members[command.group_id]
+    ):
         raise Refused("already-member", "This customer has a seat in the group.")
-    if len(group.claims) >= capacity(state.terms):
+    if len(state.members[command.group_id]) >= capacity(state.terms):
         raise Refused("group-full", "Every seat is taken; join or open another group.")
     return group
 
@@ -240,10 +247,10 @@ def confirm(
     group = state.groups.get(seat.group_id)
     if group is None:
         return [confirmed], ()
-    paid = [name for name in group.claims if state.seats[name].paid or name == claim_id]
-    unpaid = [name for name in group.claims if name not in paid]
-    full = len(paid) >= capacity(state.terms)
-    if full or (now >= group.closes_at and not unpaid):
+    members = group.paid + 1
+    full = members >= capacity(state.terms)
+    if full or (now >= group.closes_at and members == len(state.members[seat.group_id])):
+        paid, unpaid = _members(state, seat.group_id, now_paid=claim_id)
         outcome = _outcome(state, seat.group_id, paid, unpaid, ahead, now)
         return [confirmed, outcome], ahead.returned()
     return [confirmed], ()
@@ -265,15 +272,18 @@ def unclaim(
         return [], ()  # it means an earlier claim of the same wish, given back before
     ahead = _ahead(state)
     quota.free(ahead, state.terms, seat.parts, paid=seat.paid, settled=settled, ended=state.ended)
+    group = None if settled else state.groups.get(seat.group_id)
+    group_id = "" if group is None else seat.group_id
     freed: list[CampaignEvent] = [
-        Unclaimed(claim_id, seat.order_id, command.reason, ahead.after(), now)
-    ]
-    group = state.groups.get(seat.group_id)
-    if group is not None and not settled:
-        others = [name for name in group.claims if name != claim_id]
-        paid = [name for name in others if state.seats[name].paid]
-        unpaid = [name for name in others if not state.seats[name].paid]
-        if not others or (now >= group.closes_at and not unpaid):
+        Unclaimed(
+            claim_id, seat.order_id, command.reason, ahead.after(), now, group_id,
+            group is not None and seat.paid,
+        )
+    ]  # fmt: skip
+    if group is not None:
+        others = len(state.members[group_id]) - 1
+        if not others or (now >= group.closes_at and group.paid - seat.paid == others):
+            paid, unpaid = _members(state, group_id, gone=claim_id)
             freed.append(_outcome(state, seat.group_id, paid, unpaid, ahead, now))
     return freed, ahead.returned()
 
@@ -337,13 +347,25 @@ def close_group(
 ) -> tuple[list[CampaignEvent], tuple[Share, ...]]:
     """The group's time is over: wait for payments under way, or decide."""
     group = state.groups[group_id]
-    paid = [name for name in group.claims if state.seats[name].paid]
-    unpaid = [name for name in group.claims if not state.seats[name].paid]
+    paid, unpaid = _members(state, group_id)
     until = group.closes_at + CLOSE_GRACE_S
     if unpaid and now < until:
         return [GroupClosing(group_id, until)], ()
     ahead = _ahead(state)
     return [_outcome(state, group_id, paid, unpaid, ahead, now)], ahead.returned()
+
+
+def _members(
+    state: CampaignState, group_id: str, *, now_paid: str = "", gone: str = ""
+) -> tuple[list[str], list[str]]:
+    """The group's paid claims and its unpaid ones, one of them paid just now or given back."""
+    paid: list[str] = []
+    unpaid: list[str] = []
+    for name in state.members[group_id]:
+        if name != gone:
+            settled = name == now_paid or state.seats[name].paid
+            (paid if settled else unpaid).append(name)
+    return paid, unpaid
 
 
 def _outcome(
@@ -406,15 +428,15 @@ def end(state: CampaignState, by: str, why: str, now: float) -> Ended | None:
 
 
 def due_claims(state: CampaignState, now: float) -> ClaimsAsked | None:
-    """Claims whose orders have been silent for too long, at most ``ASKED_MAX``."""
-    overdue = {
-        timer.id
-        for timer in state.timers
-        if timer.at <= now and timer.kind == "claim" and due_entry(state, timer)
-    }
-    if not overdue:
-        return None
-    return ClaimsAsked(tuple(sorted(overdue)[:ASKED_MAX]), now + ASK_AGAIN_S)
+    """Claims whose orders have been silent for too long, the longest first, at most ``ASKED_MAX``;
+    there is one whenever the heap's top is one, for that is always live."""
+    overdue: dict[str, None] = {}
+    for timer in islice(due(state.timers, now), TIMERS_SEEN_MAX):
+        if timer.kind == "claim" and due_entry(state, timer):
+            overdue[timer.id] = None
+            if len(overdue) == ASKED_MAX:
+                break
+    return ClaimsAsked(tuple(overdue), now + ASK_AGAIN_S) if overdue else None
 
 
 # Small helpers ----------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """One campaign as it stands: its quota per store, seats, groups, and what each customer took.
 
 ``evolve`` changes it in place, in constant time for a claim. A settled seat is remembered for a
-day, so that a repeated message finds what became of it.
+day, so that a repeated message finds what became of it. What may have tens of thousands of entries
+is kept in parts (:func:`parts_of`), and what follows from them (timers, who is in a group) is not
+stored at all.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,11 +38,12 @@ from domain.campaign.order_filter import OrderFilter, expecting
 from domain.campaign.quota import Shelf
 from domain.campaign.timers import Timer
 from domain.catalogue.model import Component
-from domain.history import History, entries, recall, remember
+from domain.history import History, Page, entries, recall, remember
+from domain.parts import Leaf, Paged
 
 __all__ = [
-    "ASK_GRACE_S", "CampaignEvent", "CampaignState", "Group", "Seat", "capacity", "due_entry",
-    "evolve", "price_of", "units_of",
+    "ASK_GRACE_S", "PART_TYPES", "CampaignEvent", "CampaignState", "Group", "Seat", "capacity",
+    "due_entry", "evolve", "parts_of", "price_of", "units_of",
 ]  # fmt: skip
 
 ASK_GRACE_S = 30.0
@@ -81,43 +84,64 @@ class Seat(Struct, array_like=True, gc=False):
 
 
 class Group(Struct, array_like=True, gc=False):
-    """An open group. ``claims`` hold its seats, ``paid`` of them are paid."""
+    """An open group. ``CampaignState.members`` holds its seats, ``paid`` of them are paid."""
 
     opened_at: float
     closes_at: float
     wake_at: float
-    claims: list[str] = field(default_factory=list)
     paid: int = 0
 
 
-class CampaignState(Struct, array_like=True, gc=False):
-    """One campaign."""
+class CampaignState(Struct, array_like=True, dict=True):
+    """One campaign. Beside its fields it has what follows from them, which is not stored:
+    ``timers``, ``claims`` and ``members`` (see :meth:`rejoin`)."""
 
     terms: Terms
     stock: tuple[Component, ...]
     list_price: int
     shelves: dict[str, Shelf]
     tally: Tally = Tally()
-    seats: dict[str, Seat] = field(default_factory=dict)
+    seats: Paged[Seat] = field(default_factory=Paged)
     """By claim id: unpaid ones, and paid ones whose group is open."""
     settled: History[Seat] = field(default_factory=History)
-    bought: dict[str, int] = field(default_factory=dict)
+    bought: Paged[int] = field(default_factory=Paged)
     """Customer -> units claimed or bought over the whole campaign."""
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: Paged[Group] = field(default_factory=Paged)
     formed: int = 0
     """Groups that formed ..."""
     failed: int = 0
     """... and that did not."""
     number: int = 0
     """Groups opened so far; their ids end in 1 to this."""
-    timers: list[Timer] = field(default_factory=list)
-    """A heap. Entries that no longer hold stay until they come to the top, which is always live."""
     ended: bool = False
     ended_at: float = 0.0
-    claims: dict[str, str] = field(default_factory=dict)
-    """Order -> the claim by which it has one of ``seats``."""
     buyers: OrderFilter = field(default_factory=OrderFilter)
     """Orders that bought: ``settled`` forgets them sooner than they are asked about."""
+
+    def __post_init__(self) -> None:
+        self.rejoin()
+
+    def rejoin(self) -> None:
+        """Work out what follows from the parts, once they are there."""
+        for pages in (self.seats, self.bought, self.groups):
+            pages.reindex()
+        self.timers = [] if self.ended else [Timer(self.terms.ends_at, "end")]
+        """A heap. Entries that no longer hold stay until they come to the top, which is always
+        live."""
+        self.claims: dict[str, str] = {}
+        """Order -> the claim by which it has an unpaid one of ``seats``."""
+        self.members: dict[str, list[str]] = {}
+        """Open group -> the claims that hold its seats, in the order they came."""
+        for group_id, group in self.groups.items():
+            self.members[group_id] = []
+            self.timers.append(Timer(group.wake_at, "group", group_id))
+        for claim_id, seat in self.seats.items():
+            if seat.group_id in self.members:
+                self.members[seat.group_id].append(claim_id)
+            if not seat.paid:
+                self.claims[seat.order_id] = claim_id
+                self.timers.append(Timer(seat.ask_at, "claim", claim_id))
+        heapify(self.timers)
 
     def settled_seat(self, claim_id: str, since: float = 0.0) -> Seat | None:
         """A settled seat that is still remembered; ``since``: only if it was settled after that."""
@@ -129,6 +153,20 @@ class CampaignState(Struct, array_like=True, gc=False):
 
 
 _seats: Decoder[list[Seat]] = Decoder(list[Seat])
+
+
+# Parts ------------------------------------------------------------------------------------------
+
+
+def parts_of(state: CampaignState) -> tuple[Paged[Seat], History[Seat], Paged[int], Paged[Group]]:
+    """What is stored in parts; of the same types as in :data:`PART_TYPES`."""
+    return state.seats, state.settled, state.bought, state.groups
+
+
+PART_TYPES = (Leaf[Seat], Page, Leaf[int], Leaf[Group])
+
+
+# Evolving ---------------------------------------------------------------------------------------
 
 
 def capacity(terms: Terms) -> int:
@@ -184,7 +222,6 @@ def _opened(event: Opened) -> CampaignState:
         event.stock,
         event.list_price,
         {share.store_id: Shelf(share.units) for share in terms.quota},
-        timers=[Timer(terms.ends_at, "end")],
         buyers=expecting(terms),
     )
 
@@ -202,6 +239,7 @@ def _quota_refused(state: CampaignState, event: QuotaRefused) -> None:
 def _group_opened(state: CampaignState, event: GroupOpened) -> None:
     state.number += 1
     state.groups[event.group_id] = Group(event.at, event.closes_at, event.closes_at)
+    state.members[event.group_id] = []
     heappush(state.timers, Timer(event.closes_at, "group", event.group_id))
 
 
@@ -213,21 +251,22 @@ def _claimed(state: CampaignState, event: Claimed) -> None:
     )  # fmt: skip
     state.claims[event.order_id] = event.claim_id
     units = units_of(event.parts)
-    state.bought[event.customer_id] = state.bought.get(event.customer_id, 0) + units
+    state.bought[event.customer_id] = (state.bought.get(event.customer_id) or 0) + units
     quota.hold(state.shelves, state.terms, event.parts)
     if event.group_id:
-        state.groups[event.group_id].claims.append(event.claim_id)
+        state.members[event.group_id].append(event.claim_id)
     state.tally = event.after.tally
     heappush(state.timers, Timer(ask_at, "claim", event.claim_id))
 
 
 def _confirmed(state: CampaignState, event: Confirmed) -> None:
-    seat = state.seats[event.claim_id]
+    seat = state.seats.edit(event.claim_id)
     seat.paid = True
     quota.pay(state.shelves, state.terms, seat.parts)
     state.tally = event.after.tally
     if seat.group_id:
-        state.groups[seat.group_id].paid += 1
+        state.groups.edit(seat.group_id).paid += 1
+        _no_more_unpaid(state, seat.order_id, event.claim_id)
     else:
         _settle(state, event.claim_id, "sold", state.terms.price, event.at)
     _tidy(state)
@@ -241,10 +280,10 @@ def _unclaimed(state: CampaignState, event: Unclaimed) -> None:
         _remember(state, event.claim_id, replace(seat, outcome="failed"), event.at)
     else:
         seat = _leave(state, event.claim_id)
-        group = state.groups.get(seat.group_id)
-        if group is not None:
-            group.claims.remove(event.claim_id)
-            group.paid -= seat.paid
+        if seat.group_id in state.groups:
+            state.members[seat.group_id].remove(event.claim_id)
+            if seat.paid:
+                state.groups.edit(seat.group_id).paid -= 1
         _free(state, seat, settled=False)
     state.tally = event.after.tally
     _tidy(state)
@@ -284,20 +323,19 @@ def _claim_kept(state: CampaignState, event: ClaimKept) -> None:
 
 
 def _group_closing(state: CampaignState, event: GroupClosing) -> None:
-    group = state.groups[event.group_id]
-    group.wake_at = event.until
+    state.groups.edit(event.group_id).wake_at = event.until
     heappush(state.timers, Timer(event.until, "group", event.group_id))
     _tidy(state)
 
 
 def _group_formed(state: CampaignState, event: GroupFormed) -> None:
-    group = state.groups.pop(event.group_id)
+    state.groups.pop(event.group_id)
     state.formed += 1
     moves = [(state.seats[moved.claim_id].parts[0], moved.store_id) for moved in event.moved]
     quota.move(state.shelves, moves, ended=state.ended)
     for moved, (part, store_id) in zip(event.moved, moves, strict=True):
-        state.seats[moved.claim_id].parts = (Share(store_id, part.units),)
-    for claim_id in group.claims:
+        state.seats.edit(moved.claim_id).parts = (Share(store_id, part.units),)
+    for claim_id in state.members.pop(event.group_id):
         seat = state.seats[claim_id]
         if not seat.paid:
             _free(state, _leave(state, claim_id), settled=False)
@@ -309,9 +347,9 @@ def _group_formed(state: CampaignState, event: GroupFormed) -> None:
 
 
 def _group_failed(state: CampaignState, event: GroupFailed) -> None:
-    group = state.groups.pop(event.group_id)
+    state.groups.pop(event.group_id)
     state.failed += 1
-    for claim_id in group.claims:
+    for claim_id in state.members.pop(event.group_id):
         seat = state.seats[claim_id]
         _free(state, seat, settled=False)
         _settle(state, claim_id, "failed", 0, event.at)
@@ -322,8 +360,9 @@ def _group_failed(state: CampaignState, event: GroupFailed) -> None:
 def _ended(state: CampaignState, event: Ended) -> None:
     state.ended, state.ended_at = True, event.at
     quota.end(state.shelves, state.shelves)
-    for group_id, group in state.groups.items():
-        if group.closes_at > event.at:
+    for group_id in state.groups:
+        if state.groups[group_id].closes_at > event.at:
+            group = state.groups.edit(group_id)
             group.closes_at = group.wake_at = event.at
             heappush(state.timers, Timer(event.at, "group", group_id))
     state.tally = event.after.tally
@@ -332,11 +371,12 @@ def _ended(state: CampaignState, event: Ended) -> None:
 
 def _free(state: CampaignState, seat: Seat, *, settled: bool) -> None:
     """The seat's units and the customer's count are given back."""
-    left = state.bought.get(seat.customer_id, 0) - units_of(seat.parts)
+    bought = state.bought.get(seat.customer_id) or 0
+    left = bought - units_of(seat.parts)
     if left > 0:
         state.bought[seat.customer_id] = left
-    else:
-        state.bought.pop(seat.customer_id, None)
+    elif bought:
+        state.bought.pop(seat.customer_id)
     quota.free(
         state.shelves, state.terms, seat.parts, paid=seat.paid, settled=settled, ended=state.ended
     )
@@ -345,9 +385,13 @@ def _free(state: CampaignState, seat: Seat, *, settled: bool) -> None:
 def _leave(state: CampaignState, claim_id: str) -> Seat:
     """The seat, which is no longer one of ``seats``."""
     seat = state.seats.pop(claim_id)
-    if state.claims.get(seat.order_id) == claim_id:
-        del state.claims[seat.order_id]
+    _no_more_unpaid(state, seat.order_id, claim_id)
     return seat
+
+
+def _no_more_unpaid(state: CampaignState, order_id: str, claim_id: str) -> None:
+    if state.claims.get(order_id) == claim_id:
+        del state.claims[order_id]
 
 
 def _settle(state: CampaignState, claim_id: str, outcome: str, price: int, at: float) -> None:
@@ -363,9 +407,8 @@ def _remember(state: CampaignState, claim_id: str, seat: Seat, at: float) -> Non
 
 
 def _ask_later(state: CampaignState, claim_id: str, ask_at: float) -> None:
-    seat = state.seats.get(claim_id)
-    if seat is not None:
-        seat.ask_at = ask_at
+    if claim_id in state.seats:
+        state.seats.edit(claim_id).ask_at = ask_at
         heappush(state.timers, Timer(ask_at, "claim", claim_id))
 
 

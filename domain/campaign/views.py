@@ -5,7 +5,7 @@ from msgspec import Struct
 from domain.campaign.commands import Terms
 from domain.campaign.events import Tally
 
-__all__ = ["CampaignView", "GroupList", "GroupView", "QuotaView", "Seating"]
+__all__ = ["CampaignView", "GroupView", "QuotaView", "Seating"]
 
 
 class QuotaView(Struct, frozen=True, array_like=True, gc=False):
@@ -52,13 +52,6 @@ class GroupView(Struct, frozen=True, array_like=True, gc=False):
     """What a unit costs with the members it has now."""
     opened_at: float
     closes_at: float
-
-
-class GroupList(Struct, frozen=True, array_like=True, tag="campaign.groups.v1", gc=False):
-    """Groups that can be joined."""
-
-    campaign_id: str
-    groups: tuple[GroupView, ...]
 
 
 class Seating(Struct, frozen=True, array_like=True, tag="campaign.seating.v1", gc=False):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from zlib import crc32
 
 from fastapi import APIRouter, Query, Response
+from msgspec.structs import replace
 from pydantic import Field
 
 from actors.engine.placement import OWN_SHARDS_MAX, id_on_own_shard
@@ -119,8 +120,16 @@ def router(desk: Desk) -> APIRouter:
         responses=answers(models.Campaign, examples.CAMPAIGN, "unknown-campaign"),
     )
     async def read_campaign(campaign_id: str, caller: Authorised) -> Response:
-        """A campaign, from itself. To follow what remains, use its socket."""
+        """A campaign as it stands. To operations it answers itself, with each store's account in
+        `quota`. A channel is answered by the gateway from what that follows, which may be a moment
+        old, and `quota` is empty: however many pages count down to its start, its orders do not
+        wait behind them. To follow what remains, use its socket."""
+        brief = desk.service.views.campaigns.get(campaign_id)
+        if caller.role == "channel" and brief is not None:
+            return answer(show_campaign(brief.view_at(desk.service.clock.now())))
         view = await desk.read(f"campaign/{campaign_id}", campaign.Get())
+        if caller.role == "channel":  # it was opened a moment ago, or is over for long
+            view = replace(view, quota=())
         return answer(show_campaign(view))
 
     @routes.get(
@@ -135,10 +144,15 @@ def router(desk: Desk) -> APIRouter:
         ] = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Response:
-        """Groups that can be joined, the nearest to completion first."""
-        command = campaign.ListGroups(near_completion, limit)
-        listed = await desk.read(f"campaign/{campaign_id}", command)
-        return answer(show_groups(listed))
+        """Groups that can be joined, the nearest to completion first, then the first to close. The
+        gateway answers from what it follows, which may be a moment old: whether a group still has
+        a seat is decided when an order joins it."""
+        views, now = desk.service.views, desk.service.clock.now()
+        brief = views.campaigns.get(campaign_id)
+        if brief is not None:
+            return answer(show_groups(brief.groups_at(near_completion, limit, now)))
+        await desk.read(f"campaign/{campaign_id}", campaign.Get())
+        return answer(show_groups(()))  # it was opened a moment ago, or is over for long
 
     @routes.post(
         "/v1/campaigns/{campaign_id}/end",

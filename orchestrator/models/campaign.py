@@ -62,7 +62,8 @@ class CampaignQuota(Struct, frozen=True, gc=False):
 
 class Campaign(Struct, frozen=True, gc=False):
     """A campaign: ``preparing | scheduled | running | ended``. ``remaining`` units can be ordered
-    now; ``pay_s``: an unpaid order gives its units back after so long. With a
+    now; ``pay_s``: an unpaid order gives its units back after so long. ``quota`` is each store's
+    account, for operations; a channel's is empty. With a
     ``queue`` its orders need a queue token. ``own_shard``: the number of the shard that it has for
     its own; 0: it shares one."""
 

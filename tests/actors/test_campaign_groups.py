@@ -358,7 +358,7 @@ def test_a_late_payer_who_has_a_newcomers_seat_elsewhere_does_not_come_back(
         assert order.group_id not in (first, second), "anyone may open a group"
         assert parts(world, 3) == ["held"]
         assert world.refunds(3) == 0
-    assert len(world.campaign_state.groups[first].claims) == 1
+    assert len(world.campaign_state.members[first]) == 1
     world.check_at_rest()
     world.at(3_600)
     assert [world.refunds(n) for n in (3, 4)] == [world.order_of(n).total for n in (3, 4)]

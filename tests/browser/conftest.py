@@ -104,7 +104,13 @@ class House:
         self.call("PUT", f"/stores/{store_id}", "ops", **profile)
         items = [{"sku": sku, "quantity": 500} for sku, _, _ in SKUS]
         self.call("POST", f"/stores/{store_id}/stock/receipts", "ops", items=items)
+        # The read model is a moment behind, and a rider's page reads it as it opens.
+        eventually(lambda: profile["dispatch_zone"] in self.dispatch_zones())
         return store_id
+
+    def dispatch_zones(self) -> list[str]:
+        """The zones that riders can choose from, by the service's present answer."""
+        return [zone["zone_id"] for zone in self.call("GET", "/dispatch", "ops")["items"]]
 
     def order(self, store_id: str, customer: str = "Ada Lovelace", **more: Any) -> str:
         """A paid (cash) order at the store; its id."""

@@ -181,6 +181,38 @@ def test_without_a_position_of_its_own_the_phone_takes_a_tap_on_the_map(
     assert shop.rider()["dispatch_zone"] == f"z{shop.store_id}"
 
 
+def test_a_phone_that_finds_its_position_late_starts_in_the_zone_it_is_in(
+    house: House, device: Any
+) -> None:
+    elsewhere, shop = Shop(house), Shop(house)
+    page = shop.phone(device, geolocation=elsewhere.place)
+    action(page, "Start shift").click(trial=True)
+    page.context.set_geolocation(None)
+    page.reload()
+    page.locator(f"option[value=z{shop.store_id}]").wait_for(state="attached")
+    assert page.get_by_label("Zone").input_value() == "", "where they were is not where they are"
+    assert action(page, "Start shift").is_disabled()
+    page.context.set_geolocation(shop.place)
+    action(page, "Start shift").click()
+    page.get_by_role("heading", name="Waiting for offers").wait_for()
+    assert shop.rider()["dispatch_zone"] == f"z{shop.store_id}"
+    shop.packed()
+    page.get_by_role("dialog").get_by_role("button", name="Accept").click()
+    action(page, "I am at the store").wait_for()
+
+
+def test_a_zone_opened_while_the_page_was_open_can_be_chosen_once_it_connects_again(
+    house: House, device: Any
+) -> None:
+    page = Shop(house).phone(device)
+    opened = f"z{house.store()}"
+    page.context.set_offline(True)
+    page.get_by_text("No connection. Your run stays here").wait_for()
+    page.context.set_offline(False)
+    page.get_by_label("Zone").select_option(opened)
+    assert page.get_by_label("Zone").input_value() == opened
+
+
 def test_the_page_can_be_installed_and_its_scripts_are_light(house: House) -> None:
     manifest = house.http.get("/rider.webmanifest").json()
     assert manifest["start_url"] == "/rider"

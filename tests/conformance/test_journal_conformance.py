@@ -10,6 +10,7 @@ from actors.engine.ports import (
     Append,
     Journal,
     JournalUnavailable,
+    PartsWrite,
     Shard,
     SnapshotWrite,
     Stored,
@@ -144,6 +145,39 @@ async def test_a_fenced_writer_does_not_touch_the_snapshot(journal: Journal) -> 
     await journal.claim(SHARD)
     await journal.write_snapshot(SnapshotWrite(SHARD, old, [Stored("a", 1, b"ghost")], [], 1))
     assert await snapshot(journal) == []
+
+
+async def test_parts_of_a_large_entity_are_stored_one_by_one_until_they_are_dropped(
+    journal: Journal,
+) -> None:
+    epoch = await written(journal, SHARD, 3)
+    some = PartsWrite("a", [(1, b"one"), (2, b"\x00two")], ())
+    others = [PartsWrite("a", [(3, b"three")], ()), PartsWrite("b", [(1, b"of b")], ())]
+    await journal.write_snapshot(SnapshotWrite(SHARD, epoch, [], [], None, parts=[some]))
+    root = [Stored("a", 3, b"A")]
+    await journal.write_snapshot(SnapshotWrite(SHARD, epoch, root, [], 3, parts=others))
+    assert await snapshot(journal) == root, "parts are no entities"
+    assert await journal.load_parts(SHARD, "a", [3, 1, 9]) == [b"three", b"one", None]
+    assert await journal.load_parts(OTHER, "a", [1]) == [None]
+    fewer = PartsWrite("a", [(4, b"four")], (1, 2, 8))
+    await journal.write_snapshot(SnapshotWrite(SHARD, epoch, root, [], 3, parts=[fewer]))
+    numbers = [1, 2, 3, 4]
+    assert await journal.load_parts(SHARD, "a", numbers) == [None, None, b"three", b"four"]
+    left, cold = PartsWrite("a", (), None), [Stored("a", 3, b"all")]
+    await journal.write_snapshot(SnapshotWrite(SHARD, epoch, [], cold, 3, parts=[left]))
+    assert await journal.load_parts(SHARD, "a", numbers) == [None] * 4
+    assert await journal.load_cold(SHARD, ["a"]) == cold
+    assert await journal.load_parts(SHARD, "b", [1]) == [b"of b"]
+
+
+async def test_a_fenced_writer_does_not_touch_the_parts(journal: Journal) -> None:
+    old = await written(journal, SHARD, 1)
+    ours = PartsWrite("a", [(1, b"one")], ())
+    await journal.write_snapshot(SnapshotWrite(SHARD, old, [], [], None, parts=[ours]))
+    await journal.claim(SHARD)
+    for ghost in (PartsWrite("a", [(1, b"ghost"), (2, b"ghost")], ()), PartsWrite("a", (), None)):
+        await journal.write_snapshot(SnapshotWrite(SHARD, old, [], [], None, parts=[ghost]))
+    assert await journal.load_parts(SHARD, "a", [1, 2]) == [b"one", None]
 
 
 @pytest.mark.parametrize("lasting", [True, False])

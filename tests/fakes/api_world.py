@@ -277,7 +277,6 @@ class ApiWorld:
         replies[inventory.Get] = STOCK_VIEW
         replies[campaign.Open] = replies[campaign.End] = CAMPAIGN_VIEW
         replies[campaign.Get] = _campaign
-        replies[campaign.ListGroups] = campaign.GroupList("c-1", ())
         replies[Join] = lambda _to, command: Admission(
             command.customer_id, 1_760_000_000.0, 1_760_000_120.0, 0
         )

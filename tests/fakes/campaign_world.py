@@ -5,6 +5,8 @@ from typing import Any
 
 from actors.engine.kind import Decision, Wake
 from domain import campaign, payment
+from domain.campaign.brief import Brief
+from domain.campaign.open_groups import OpenGroups
 from domain.campaign.state import capacity
 from domain.campaign.terms import PLACES_MAX
 from domain.errors import DoorstepError, Problem
@@ -139,10 +141,9 @@ class CampaignWorld(World):
         return view
 
     def groups(self, near_completion: int = 0) -> tuple[campaign.GroupView, ...]:
-        listed: campaign.GroupList = self.ask(
-            CAMPAIGN, campaign.ListGroups(near_completion, PLACES_MAX)
-        )
-        return listed.groups
+        """As a gateway lists them."""
+        brief = self.views.campaign("c-1")
+        return brief.groups_at(near_completion, PLACES_MAX, self.now)
 
     def reserved(self) -> int:
         """Cups that stores hold for the campaign."""
@@ -193,15 +194,29 @@ class CampaignWorld(World):
         for name in ("available", "held", "sold", "returned"):
             total = sum(getattr(shelf, name) for shelf in state.shelves.values())
             assert getattr(tally, name) == total, (name, tally)
-        for group in state.groups.values():
-            seats = capacity(state.terms)
-            assert group.paid == sum(state.seats[name].paid for name in group.claims)
-            assert len(group.claims) <= seats
+        for group_id, group in state.groups.items():
+            members = state.members[group_id]
+            assert group.paid == sum(state.seats[name].paid for name in members)
+            assert len(members) <= capacity(state.terms)
         brief = self.views.campaigns["c-1"]
+        self._check_groups(brief)
         assert brief.tally == tally
         assert brief.left == {
             name: shelf.available for name, shelf in state.shelves.items() if name in brief.left
         }
+
+    def _check_groups(self, brief: Brief) -> None:
+        """What a gateway has followed is what one that starts now would load."""
+        state, groups, now = self.campaign_state, brief.groups, self.now
+        assert brief.open_groups == len(state.groups)
+        if groups is None:
+            return
+        assert len(groups) == len(state.groups)
+        loaded = OpenGroups.of(state)
+        for near in (0, 1):
+            if not brief.ended:  # by then each closes at once, and none is offered any more
+                expected = loaded.listed(near, PLACES_MAX, now)
+                assert groups.listed(near, PLACES_MAX, now) == expected
 
     def check_at_rest(self) -> None:
         """Everything owed was delivered: the stores hold exactly what the campaign has not sold or

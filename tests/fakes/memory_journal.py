@@ -16,6 +16,7 @@ class MemoryJournal:
         self.head: dict[Shard, int] = {}
         self.live: dict[Shard, dict[str, Stored]] = {}
         self.cold: dict[Shard, dict[str, Stored]] = {}
+        self.parts: dict[tuple[Shard, str], dict[int, bytes]] = {}
         self.covered: dict[Shard, int] = {}
         self.projected: dict[Shard, int] = {}
         self._news: dict[asyncio.Future[None], None] = {}  # in order: woken alike at each run
@@ -69,6 +70,13 @@ class MemoryJournal:
 
         return pages(), self.covered.get(shard, 0)
 
+    async def load_parts(
+        self, shard: Shard, entity_id: str, numbers: Sequence[int]
+    ) -> list[bytes | None]:
+        self._check()
+        kept = self.parts.get((shard, entity_id), {})
+        return [kept.get(number) for number in numbers]
+
     async def read(self, shard: Shard, after: int, count: int = 500) -> list[tuple[int, bytes]]:
         self._check()
         log = self.logs.get(shard, {})
@@ -118,6 +126,11 @@ class MemoryJournal:
         for stored in write.cold:
             self.cold.setdefault(write.shard, {})[stored.entity_id] = stored
             live.pop(stored.entity_id, None)
+        for parts in write.parts:
+            kept = self.parts.setdefault((write.shard, parts.entity_id), {})
+            kept.update(parts.stored)
+            for number in list(kept) if parts.dropped is None else parts.dropped:
+                kept.pop(number, None)
         if write.covered is not None:
             self.covered[write.shard] = write.covered
 

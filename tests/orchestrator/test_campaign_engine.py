@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.engine.placement import own_shard_of
 from actors.engine.ports import Shard
 from domain.payment import RefundPayment
 from domain.wire import moment
+from orchestrator.api.show import show_campaign
 from orchestrator.push.campaigns import CampaignTopics
 from tests.fakes.engine_world import EngineWorld, engine_world
 
@@ -90,6 +92,19 @@ async def until(world: EngineWorld, order_id: str, state: str) -> Any:
     pytest.fail(f"{order_id} never was {state}: {answer.text}")
 
 
+def listened(world: EngineWorld) -> list[str]:
+    """Whom the gateway asks from now on."""
+    asked: list[str] = []
+    ask = world.runtime.ask
+
+    async def listening(to: str, command: Any, **rest: Any) -> Any:
+        asked.append(to)
+        return await ask(to, command, **rest)
+
+    world.runtime.ask = listening  # type: ignore[method-assign]
+    return asked
+
+
 async def test_a_flash_sale_sells_out_at_the_gateway_and_reopens_when_units_come_back() -> None:
     async with engine_world() as world:
         await shop(world)
@@ -100,14 +115,8 @@ async def test_a_flash_sale_sells_out_at_the_gateway_and_reopens_when_units_come
         assert (first["campaign_id"], first["goods"]) == (campaign_id, 600)
         while world.views.campaign(campaign_id).remaining:
             await asyncio.sleep(0)
-        asked: list[str] = []
         ask = world.runtime.ask
-
-        async def listening(to: str, command: Any, **rest: Any) -> Any:
-            asked.append(to)
-            return await ask(to, command, **rest)
-
-        world.runtime.ask = listening  # type: ignore[method-assign]
+        asked = listened(world)
         sold_out = await place(world, campaign_id, 3)
         assert (sold_out.status_code, sold_out.json()["code"]) == (409, "campaign-sold-out")
         assert not asked, "sold out costs no hop"
@@ -128,6 +137,8 @@ async def test_a_paid_flash_sale_order_reaches_its_store_and_leaves_the_quota() 
         order = (await place(world, campaign_id, 1)).json()
         await pay(world, order)
         await until(world, order["order_id"], "new")
+        while not world.views.campaign(campaign_id).tally.sold:
+            await asyncio.sleep(0)
         assert (await read(world, campaign_id))["units"] == {
             "available": 1, "held": 0, "sold": 1, "returned": 0,
         }  # fmt: skip
@@ -156,6 +167,42 @@ async def test_a_group_is_listed_joined_and_formed() -> None:
         for order in (head, member):
             await until(world, order["order_id"], "new")
         assert not [one for one in world.owed if isinstance(one, RefundPayment)]
+
+
+async def test_pages_that_count_down_and_list_groups_do_not_ask_the_campaign() -> None:
+    async with engine_world() as world:
+        await shop(world)
+        campaign_id = await opened(world, group={"size": 2})
+        order = (await place(world, campaign_id, 1)).json()
+        while not world.views.campaign(campaign_id).tally.held:
+            await asyncio.sleep(0)
+        path = f"/v1/campaigns/{campaign_id}"
+        ops = (await world.call("GET", path, "ops", "ana")).json()
+        assert [share["held"] for share in ops["quota"]] == [1], "operations see each store"
+        asked = listened(world)
+        assert await read(world, campaign_id) == ops | {"quota": []}
+        for role, name in (("channel", "app"), ("ops", "ana")):
+            listed = await world.call("GET", f"{path}/groups", role, name)
+            (group,) = listed.json()["items"]
+            assert (group["group_id"], group["claimed"]) == (order["group_id"], 1)
+        assert not asked
+
+
+async def test_a_campaign_that_its_gateway_does_not_follow_is_asked_itself() -> None:
+    """It was opened a moment ago, or has been over for long."""
+    async with engine_world() as world:
+        await shop(world)
+        campaign_id = await opened(world, group={"size": 2})
+        brief = world.views.campaigns.pop(campaign_id)
+        path = f"/v1/campaigns/{campaign_id}"
+        assert await read(world, campaign_id) == msgspec.to_builtins(
+            show_campaign(brief.view_at(world.clock.now()))
+        )
+        listed = await world.call("GET", f"{path}/groups", "channel", "app")
+        assert (listed.status_code, listed.json()["items"]) == (200, [])
+        for missing in ("/v1/campaigns/c-none", "/v1/campaigns/c-none/groups"):
+            answer = await world.call("GET", missing, "channel", "app")
+            assert (answer.status_code, answer.json()["code"]) == (404, "unknown-campaign")
 
 
 async def test_terms_that_cannot_be_are_a_problem_that_names_the_field() -> None:
@@ -210,6 +257,8 @@ async def test_a_hot_flash_sale_has_its_shard_for_itself() -> None:
         while world.views.campaign(hot).remaining:
             await asyncio.sleep(0)
         assert (await place(world, hot, 3)).json()["code"] == "campaign-sold-out"
+        while world.views.campaign(hot).tally.sold < 2:
+            await asyncio.sleep(0)
         for campaign_id, sold in ((hot, 2), (hotter, 0), (min(ordinary), 0)):
             assert (await read(world, campaign_id))["units"]["sold"] == sold
 

@@ -211,6 +211,12 @@ class FaultyJournal:
         await self._read()
         return await self.inner.recover(shard)
 
+    async def load_parts(
+        self, shard: Shard, entity_id: str, numbers: Sequence[int]
+    ) -> list[bytes | None]:
+        await self._read()
+        return await self.inner.load_parts(shard, entity_id, numbers)
+
     async def read(self, shard: Shard, after: int, count: int = 500) -> list[tuple[int, bytes]]:
         await self._read()
         return await self.inner.read(shard, after, count)

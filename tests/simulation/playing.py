@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from actors.engine import feed, shell
+from domain import parts
 from tests.simulation.loop import run
 from tests.simulation.world import World
 
@@ -38,6 +39,8 @@ def play(
         monkeypatch.setattr(shell, "SNAPSHOT_EVERY_S", world.weather.snapshot_every_s)
         monkeypatch.setattr(shell, "SNAPSHOT_EVERY_RECORDS", world.weather.snapshot_every_records)
         monkeypatch.setattr(shell, "SNAPSHOT_SLICE", world.weather.snapshot_slice)
+        monkeypatch.setattr(shell, "SNAPSHOT_SLICE_BYTES", 1)
+        monkeypatch.setattr(parts, "PAGE_ENTRIES", 2)
         await world.play()
 
     try:

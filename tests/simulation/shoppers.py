@@ -1,7 +1,6 @@
 """Campaigns of a simulated day and the people they draw: all at once, at the last moment, in
 groups, without paying, too late."""
 
-from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -147,15 +146,13 @@ class Shopper(Customer):
             store_id=random.choice(self.terms.quota).store_id if self.pickup else "",
             expected_total=1 if random.random() < 0.05 else None,
             campaign_id=self.campaign_id,
-            group_id=await self._group() if self.terms.group is not None else "",
+            group_id=self._group() if self.terms.group is not None else "",
         )
 
-    async def _group(self) -> str:
+    def _group(self) -> str:
         """Most join the group that lacks the fewest members; some open one."""
         if self.random.random() < 0.15:
             return ""
-        listed = await self.world.ask_or_none(
-            f"campaign/{self.campaign_id}", campaign.ListGroups(self.random.choice((0, 0, 1)))
-        )
-        groups: Sequence[campaign.GroupView] = listed.groups if listed is not None else ()
+        near_completion = self.random.choice((0, 0, 1))
+        groups = self.world.groups(self.campaign_id, near_completion)
         return groups[0].group_id if groups else ""

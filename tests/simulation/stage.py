@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from actors.engine import feed, shell
 from actors.engine.placement import Plan, id_on_own_shard
 from actors.engine.ports import Shard
-from domain import campaign
+from domain import campaign, parts
 from domain.errors import Problem
 from domain.inventory import commands as stock
 from domain.message import Command
@@ -294,6 +294,8 @@ def perform(
         stages.append(stage)
         monkeypatch.setattr(shell, "SNAPSHOT_EVERY_S", stage.weather.snapshot_every_s)
         monkeypatch.setattr(shell, "SNAPSHOT_EVERY_RECORDS", stage.weather.snapshot_every_records)
+        monkeypatch.setattr(shell, "SNAPSHOT_SLICE_BYTES", 1)
+        monkeypatch.setattr(parts, "PAGE_ENTRIES", 2)
         await stage.open()
         await script(stage)
         await stage.close()

@@ -376,7 +376,7 @@ def test_a_claim_whose_order_died_before_it_was_placed_is_given_back(
     terms = flash_terms(quota=(campaign.Share("s-1", 1),), pay_s=25.0, ends_at=150.0)
     stages = [
         one
-        for seed in range(2)
+        for seed in range(3)
         for one in every_crash(script, terms, monkeypatch, seed=seed, every=1)
     ]
     for stage in stages:

@@ -258,6 +258,17 @@ class World:
             return
         self.auditor.acknowledged(to, command, command_id, reply)
 
+    def groups(self, campaign_id: str, near_completion: int) -> Sequence[campaign.GroupView]:
+        """The open groups of a campaign, as any process that follows it lists them."""
+        for node in self.runtime.nodes.values():
+            brief = node.views.campaigns.get(campaign_id)
+            if brief is not None:
+                listed: Sequence[campaign.GroupView] = brief.groups_at(
+                    near_completion, 50, self.clock.now()
+                )
+                return listed
+        return ()
+
     async def ask_or_none(self, to: str, command: Command) -> Any:
         """The reply, or None if it was refused."""
         reply = await self.ask(to, command)

@@ -1,9 +1,11 @@
 """Campaigns and their open groups."""
 
+from collections.abc import Iterable
+
 from actors.engine.placement import own_shard_of
 from domain.campaign.brief import Brief
 from domain.campaign.commands import GroupRule, Terms
-from domain.campaign.views import CampaignView, GroupList
+from domain.campaign.views import CampaignView, GroupView
 from domain.wire import moment
 from orchestrator.api.show.risk import show_queue_rule
 from orchestrator.models.campaign import (
@@ -21,7 +23,7 @@ __all__ = ["show_campaign", "show_campaign_now", "show_groups"]
 
 
 def show_campaign(view: CampaignView) -> Campaign:
-    """A campaign, from its own answer."""
+    """A campaign, from its own answer or as its feed tells."""
     terms, tally = view.terms, view.tally
     return Campaign(
         view.campaign_id, terms.name, terms.kind, view.state, terms.sku, terms.price,
@@ -42,16 +44,16 @@ def show_campaign(view: CampaignView) -> Campaign:
     )  # fmt: skip
 
 
-def show_groups(listed: GroupList) -> CampaignGroups:
+def show_groups(groups: Iterable[GroupView]) -> CampaignGroups:
     """Open groups."""
-    groups = [
+    items = [
         CampaignGroup(
             one.group_id, one.size, one.paid, one.claimed, one.missing, one.seats_free, one.price,
             moment(one.opened_at), moment(one.closes_at),
         )
-        for one in listed.groups
+        for one in groups
     ]  # fmt: skip
-    return CampaignGroups(groups, None)
+    return CampaignGroups(items, None)
 
 
 def show_campaign_now(brief: Brief, now: float) -> CampaignNow:

@@ -13,7 +13,8 @@ const MOVED_M = 10;
 export function usePlace(api: Api, riderId: string) {
   const kept = read();
   const source = ref<PlaceSource>(kept.source ?? ("geolocation" in navigator && isSecureContext ? "gps" : "map"));
-  const place = shallowRef<Point | null>(kept.place ?? null);
+  // What GPS said in an earlier life of the page is not where the rider is now.
+  const place = shallowRef<Point | null>(source.value === "map" ? (kept.place ?? null) : null);
   const denied = ref(false);
   let watching: number | null = null;
   let timer: ReturnType<typeof setTimeout> | null = null;

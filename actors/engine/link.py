@@ -1,9 +1,9 @@
-"""Lines: exchanges between processes over a stream of their own.
+"""Links: exchanges between processes over a stream of their own.
 
 Ray finds a node, starts it and starts it again; what the node exchanges with its peers goes over a
 TCP connection between the two processes (docs/decisions/0010). A frame is a header of 8 bytes, two
 unsigned 32-bit numbers in network order (length of the payload, number of the exchange), and the
-payload. The first frame of a caller carries the node's token; without it the line is cut.
+payload. The first frame of a caller carries the node's token; without it the link is cut.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import structlog
 
 from actors.engine.mailbox import PeerLost
 
-__all__ = ["Address", "Line", "LineServer"]
+__all__ = ["Address", "Link", "LinkServer"]
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ Exchange = Callable[[bytes], Awaitable[bytes]]
 
 HEADER = Layout("!II")
 FRAME_MAX = 64 * 1024 * 1024
-"""Bytes; a longer frame is not one of ours, and cuts the line."""
+"""Bytes; a longer frame is not one of ours, and cuts the link."""
 TOKEN_BYTES = 32
 CONNECT_S = 5.0
 
@@ -83,7 +83,7 @@ class _Frames(asyncio.Protocol):
         raise NotImplementedError
 
 
-class LineServer:
+class LinkServer:
     """A node's end: answers every frame with what ``exchange`` makes of it."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -139,11 +139,11 @@ class _Called(_Frames):
         try:
             self.send(number, await self._exchange(payload))
         except Exception:
-            log.exception("line.exchange_failed")
+            log.exception("link.exchange_failed")
             self.cut()  # the caller sends it again at once, not after its patience
 
 
-class Line(_Frames):
+class Link(_Frames):
     """A caller's end."""
 
     def __init__(self) -> None:
@@ -153,23 +153,23 @@ class Line(_Frames):
         self.lost = False
 
     @classmethod
-    async def open(cls, address: Address) -> "Line":
+    async def open(cls, address: Address) -> "Link":
         """Connect. Raises :class:`PeerLost`."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, line = await loop.create_connection(cls, address.host, address.port)
+                _, link = await loop.create_connection(cls, address.host, address.port)
         except (OSError, TimeoutError) as error:
             raise PeerLost(f"{address.host}:{address.port}: {error!r}") from error
-        line.send(0, address.token)
-        return line
+        link.send(0, address.token)
+        return link
 
     def call(self, payload: bytes) -> "asyncio.Future[bytes]":
-        """One exchange; it leaves at once. The future raises :class:`PeerLost` when the line ends
+        """One exchange; it leaves at once. The future raises :class:`PeerLost` when the link ends
         before the answer."""
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if self.lost:
-            answer.set_exception(PeerLost("the line has ended"))
+            answer.set_exception(PeerLost("the link has ended"))
             return answer
         number = self._number = (self._number + 1) & 0xFFFFFFFF
         self._waiting[number] = answer
@@ -183,8 +183,8 @@ class Line(_Frames):
             answer.set_result(payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The peer died, or cut the line."""
+        """The peer died, or cut the link."""
         self.lost = True
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(PeerLost(f"the line has ended: {exc!r}"))
+                answer.set_exception(PeerLost(f"the link has ended: {exc!r}"))
