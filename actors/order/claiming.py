@@ -15,7 +15,7 @@ from actors.engine.kind import Ask, Context
 from domain import routing
 from domain.campaign import rules
 from domain.campaign.brief import Brief
-from domain.campaign.commands import CheckPay, Claim, Unclaim
+from domain.campaign.commands import CheckPay, Claim, Terms, Unclaim
 from domain.campaign.events import Claimed
 from domain.customer.commands import CheckNewcomer
 from domain.errors import Problem, Refused, error_of
@@ -57,6 +57,7 @@ class ClaimSearch:
     """A search for a campaign's units; once won, what the order's fulfilments will be."""
 
     campaign_id: str
+    terms: Terms
     claim: Claim
     line: Line
     """All units wanted, as one line."""
@@ -125,7 +126,7 @@ def claim_again(state: OrderState, context: Context) -> Ask | ClaimSearch | Prob
     if search.stage == HOLD:
         return _held(search, context)
     if search.stage == UNDO:
-        return _apart(search, context)
+        return _apart(search, context.now)
     outcome = _won(search, context)
     if isinstance(outcome, Problem):
         if outcome.retryable:
@@ -194,8 +195,8 @@ def _first_question(command: Place, context: Context) -> Ask:
         tuple(candidates), group_id=command.group_id, asked_at=context.now,
     )  # fmt: skip
     claim = _named(_within_limits(claim, line, candidates, context), 1, command.campaign_id)
-    search = ClaimSearch(command.campaign_id, claim, line, candidates, 1, 2, None)
-    if command.group_id and _for_newcomers(brief):
+    search = ClaimSearch(command.campaign_id, brief.terms, claim, line, candidates, 1, 2, None)
+    if command.group_id and _for_newcomers(brief.terms):
         search.newcomer, search.stage = True, NEWCOMER
         check = CheckNewcomer(order_id, context.now + ASKING_S)
         return Ask([(f"customer/{claim.customer_id}", check)], search)
@@ -250,22 +251,21 @@ def _late_question(state: OrderState, context: Context) -> Ask | Problem:
     claim = _named(_within_limits(claim, line, candidates, context), number, state.campaign_id)
     next_line = ids.next_line_number(state.lines)
     search = ClaimSearch(
-        state.campaign_id, claim, line, candidates, number, next_line, state.freight
+        state.campaign_id, brief.terms, claim, line, candidates, number, next_line, state.freight
     )
-    search.newcomer = _for_newcomers(brief) and not state.heads_group
+    search.newcomer = _for_newcomers(brief.terms) and not state.heads_group
     return _ask_claim(search)
 
 
-def _apart(search: ClaimSearch, context: Context) -> Ask | Problem:
+def _apart(search: ClaimSearch, now: float) -> Ask | Problem:
     """The late payer is no newcomer any more: what the campaign's policy says."""
     assert search.problem is not None
-    brief = context.views.campaigns.get(search.campaign_id)
-    rule = None if brief is None else brief.terms.group
+    rule = search.terms.group
     if rule is None or rule.late != "head_of_new_group":
         return search.problem
     search = _at(search, CLAIM)
     search.number, search.newcomer = search.number + 1, False
-    claim = replace(search.claim, group_id="", asked_at=context.now)
+    claim = replace(search.claim, group_id="", asked_at=now)
     search.claim = _named(claim, search.number, search.campaign_id)
     return _ask_claim(search)
 
@@ -321,9 +321,9 @@ def _named(claim: Claim, number: int, campaign_id: str) -> Claim:
     return replace(claim, claim_id=ids.claim_id(claim.order_id, number, wish))
 
 
-def _for_newcomers(brief: Brief) -> bool:
+def _for_newcomers(terms: Terms) -> bool:
     """Whether only newcomers join its groups (anyone opens one)."""
-    return brief.terms.group is not None and brief.terms.group.kind == "newcomers"
+    return terms.group is not None and terms.group.kind == "newcomers"
 
 
 def _ask_claim(search: ClaimSearch) -> Ask:

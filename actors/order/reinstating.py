@@ -4,6 +4,7 @@ from actors.engine.kind import Ask, Context
 from actors.order.claiming import ClaimSearch, claim_again
 from actors.order.locking import StockSearch, negotiate
 from actors.order.renewing import same_stores, seek
+from actors.order.seating import tell_new_head
 from actors.order.turn import Turn
 from domain.errors import Problem
 from domain.order.events import Reinstated
@@ -30,8 +31,10 @@ def reinstate(turn: Turn) -> Ask | Problem | None:
 
 def _in_campaign(turn: Turn) -> Ask | Problem | None:
     match claim_again(turn.state, turn.context):
-        case ClaimSearch(won=won, fulfilments=fulfilments, lines=lines):
+        case ClaimSearch(won=won, fulfilments=fulfilments, lines=lines) as search:
+            before = turn.state.group_id
             turn.record(Reinstated(turn.now, fulfilments, lines, won.claim_id, won.group_id))
+            tell_new_head(turn, search, before)
             return None
         case Ask() | Problem() as outcome:
             return outcome

@@ -19,6 +19,7 @@ from actors.order.owing import (
 from actors.order.renewing import moved_to
 from actors.order.turn import Turn
 from domain.campaign.commands import Confirm
+from domain.campaign.rules import closes_at_of
 from domain.campaign.views import Seating
 from domain.errors import Problem
 from domain.order import ids
@@ -34,8 +35,9 @@ from domain.order.events import (
 from domain.order.money import refund_cuts
 from domain.order.rules import LIVE_STATES
 from domain.order.state import OrderState
+from domain.wire import moment
 
-__all__ = ["record_group", "seat_answered"]
+__all__ = ["record_group", "seat_answered", "tell_new_head"]
 
 
 def seat_answered(state: OrderState, answered: Answered, context: Context) -> Decision | Ask:
@@ -82,6 +84,21 @@ def _seat_void(turn: Turn, reason: str) -> None:
     notify_customer(turn, "seat-void", campaign_id=turn.state.campaign_id, reason=reason)
 
 
+def tell_new_head(turn: Turn, search: ClaimSearch, before: str) -> None:
+    """A late payer whom the group of ``before`` did not take again heads one of their own: they
+    learn which, and how long it is open. Call it once the search's outcome is recorded."""
+    group_id = turn.state.group_id
+    if group_id != before:
+        until = closes_at_of(search.terms, search.won.expires_at)
+        notify_customer(
+            turn,
+            "head-of-new-group",
+            campaign_id=search.campaign_id,
+            group_id=group_id,
+            closes_at=moment(until).isoformat(timespec="milliseconds"),
+        )
+
+
 def _waits(state: OrderState) -> bool:
     return state.state in LIVE_STATES and any(part.state == "held" for part in state.parts)
 
@@ -95,9 +112,11 @@ def _seat_gone(turn: Turn, problem: Problem) -> Decision | Ask:
             return question
         case Problem(detail=detail):
             _fail(turn, "paid-too-late", detail)
-        case ClaimSearch(won=won, fulfilments=fulfilments, lines=lines):
+        case ClaimSearch(won=won, fulfilments=fulfilments, lines=lines) as search:
+            before = turn.state.group_id
             turn.record(Reseated(turn.now, fulfilments, lines, won.claim_id, won.group_id))
             turn.owe(f"campaign/{turn.state.campaign_id}", Confirm(won.claim_id), True)
+            tell_new_head(turn, search, before)
     return turn.decision()
 
 

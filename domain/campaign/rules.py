@@ -21,6 +21,7 @@ from domain.campaign.allocation import allocate, stores_of
 from domain.campaign.commands import (
     Claim,
     Confirm,
+    GroupRule,
     Open,
     Reassign,
     Share,
@@ -121,7 +122,7 @@ def claim(
         group = _group_to_join(state, command, campaign_id, now)
         if group is None:
             group_id = f"{campaign_id}:{state.number + 1}"
-            closes_at = min(now + terms.group.open_s, terms.ends_at)
+            closes_at = _opened_until(terms, terms.group, now)
             events.append(GroupOpened(group_id, command.order_id, closes_at, now))
         else:
             group_id, closes_at = command.group_id, group.closes_at
@@ -138,6 +139,18 @@ def claim(
         )
     )  # fmt: skip
     return events
+
+
+def closes_at_of(terms: Terms, expires_at: float) -> float:
+    """Until when a group takes members that was opened by a claim with this ``expires_at``. A
+    repeated answer keeps that time, and only that."""
+    rule = terms.group
+    assert rule is not None
+    return _opened_until(terms, rule, expires_at - min(terms.pay_s, rule.open_s))
+
+
+def _opened_until(terms: Terms, rule: GroupRule, now: float) -> float:
+    return min(now + rule.open_s, terms.ends_at)
 
 
 def check_window(terms: Terms, ended: bool, now: float) -> None:

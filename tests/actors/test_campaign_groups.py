@@ -1,5 +1,6 @@
 """Group-buy through order, campaign, customer and stock (DOMAIN, Group-buy)."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ from actors.engine.kind import Wake
 from actors.order.claiming import ASKING_S, HOLD_GRACE_S
 from domain import campaign, store
 from domain.customer import RecordOutcome
-from domain.errors import Refused
+from domain.errors import Refused, Unavailable
+from domain.notice import Notify
 from domain.order import commands
+from domain.wire import moment
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, group_terms, order_id
 from tests.fakes.order_world import START
 
@@ -39,6 +42,15 @@ def states(world: CampaignWorld, *numbers: int) -> list[str]:
 
 def parts(world: CampaignWorld, *numbers: int) -> list[str]:
     return [part.state for number in numbers for part in world.order_of(number).parts]
+
+
+def told_of_new_group(world: CampaignWorld, number: int) -> list[tuple[str, datetime]]:
+    """(the group, its end) of each notice that made the order's customer a head."""
+    return [
+        (one.facts["group_id"], datetime.fromisoformat(one.facts["closes_at"]))
+        for one in world.sent_by(number, Notify)
+        if one.template == "head-of-new-group"
+    ]
 
 
 def test_a_group_forms_when_its_last_member_pays_and_its_orders_go_to_the_stores_together() -> None:
@@ -170,6 +182,61 @@ def test_late_money_of_a_member_who_has_joined_anew_makes_them_the_head_of_anoth
     order = world.order_of(3)
     assert (order.state, order.heads_group, order.group_id != group_id) == ("paid", True, True)
     assert world.refunds(3) == 0
+    assert told_of_new_group(world, 3) == [(order.group_id, moment(world.now + 600.0))]
+    assert not told_of_new_group(world, 4), "who is in the group that was joined"
+
+
+def test_a_late_payer_who_gets_a_seat_of_the_same_group_again_hears_of_no_new_one() -> None:
+    world = groups({"late": "head_of_new_group"}, pay_s=60.0)
+    group_id = joined(world, 1, 2)
+    world.place(3, group_id=group_id)
+    world.start_payment(3)
+    world.at(100)
+    world.capture(3)
+    world.run()
+    assert world.order_of(3).group_id == group_id
+    assert world.told(3) == ["group-formed"]
+
+
+class Lossy(CampaignWorld):
+    """An order dies when its campaign has just answered its claim: the one after ``lose``."""
+
+    lose = False
+
+    def _asked(self, to: str, question: Any) -> Any:
+        answer = super()._asked(to, question)
+        if self.lose and isinstance(question, campaign.Claim):
+            self.lose = False
+            raise Unavailable("died", "The order's process is gone.")
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("open_s", "sale_s"),
+    [(600.0, 3_600.0), (600.0, 300.0), (50.0, 3_600.0)],
+    ids=["by its time", "with its campaign", "before a claim would"],
+)
+def test_a_new_head_is_told_the_end_of_the_group_however_late_the_answer_comes(
+    open_s: float, sale_s: float
+) -> None:
+    rule = {"late": "head_of_new_group", "open_s": open_s}
+    world = Lossy(group_terms(rule, pay_s=60.0, ends_at=START + sale_s))
+    group_id = joined(world, 1, 2)
+    world.place(3, group_id=group_id)
+    world.start_payment(3)
+    world.at(100)
+    if open_s > 100:
+        world.place(4, group_id=group_id)
+        world.pay(4)
+    world.lose = True
+    with pytest.raises(Unavailable, match="died"):
+        world.capture(3)
+    world.now += 5
+    world.capture(3)
+    world.run()
+    (group,) = world.groups()
+    assert group.closes_at == START + min(100 + open_s, sale_s)
+    assert told_of_new_group(world, 3) == [(group.group_id, moment(group.closes_at))]
 
 
 def test_a_seat_lost_between_payment_and_confirmation_makes_a_late_payer() -> None:
@@ -186,7 +253,9 @@ def test_a_seat_lost_between_payment_and_confirmation_makes_a_late_payer() -> No
         world.run()
         assert world.order_of(3).state == end
         if end == "paid":
-            assert world.order_of(3).group_id != group_id
+            (group,) = world.groups()
+            assert world.order_of(3).group_id == group.group_id != group_id
+            assert told_of_new_group(world, 3) == [(group.group_id, moment(group.closes_at))]
             assert parts(world, 3) == ["held"]
             assert world.refunds(3) == 0
         else:
