@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-__all__ = ["Command", "Event", "Value"]
+__all__ = ["ONCE", "Command", "Event", "Value"]
+
+ONCE = "once:"
+"""How the id of a command begins that is sent without a key: only the way to the entity repeats it,
+within seconds. It is done once, and soon forgotten."""
 
 if TYPE_CHECKING:
     # Type checkers demand ``frozen=True`` again on each subclass of a frozen class; at run time

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from actors.store import KIND as STORE_KIND
 from tests.fakes.engine_world import EngineWorld, engine_world
 
 SHOP = {"lat": 52.5, "lon": 13.4}
@@ -229,6 +230,26 @@ async def test_a_pickup_code_is_good_once_and_a_repeat_gets_the_first_answer() -
         await until(
             world, order_path, "channel", "app", lambda order: order["state"] == "completed"
         )
+
+
+async def test_however_many_lines_a_store_picks_its_first_answer_is_still_given() -> None:
+    async with engine_world() as world:
+        await opened(world)
+        await world.call("POST", "/v1/orders", "channel", "app", wish(payment="cod"), "k-1")
+        page = await until(
+            world, "/v1/stores/s-1/tickets", "store", "s-1", lambda shown: shown["items"]
+        )
+        ticket = page["items"][0]
+        at = f"/v1/stores/s-1/tickets/{ticket['fulfilment_id']}"
+        first = await world.call("POST", f"{at}/accept", "store", "s-1", {}, "a")
+        await world.call("POST", f"{at}/picking", "store", "s-1", {}, "b")
+        line = f"{at}/lines/{ticket['lines'][0]['line_id']}"
+        for number in range(STORE_KIND.answers_kept + 1):
+            pick = {"quantity": number % 2 + 1}
+            picked = await world.call("PUT", line, "store", "s-1", pick)
+            assert picked.status_code == 200, picked.text
+        again = await world.call("POST", f"{at}/accept", "store", "s-1", {}, "a")
+        assert (again.status_code, again.json()) == (200, first.json())
 
 
 async def test_beyond_the_bounds_nothing_is_stored_and_the_store_goes_on() -> None:
