@@ -275,7 +275,7 @@ def router(desk: Desk) -> APIRouter:
         status_code=201,
         responses=answers(
             models.PaymentOpened, examples.PAYMENT_OPENED, "unknown-order", "unknown-provider",
-            "wrong-state", "seat-gone", "campaign-sold-out", status=201,
+            "wrong-state", "expired", "seat-gone", "campaign-sold-out", status=201,
             description="Opened; the provider is called next.",
         ),
     )  # fmt: skip
