@@ -10,7 +10,7 @@ need not know them (``gc=False``). With thousands of open orders, that is most o
 over.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
@@ -38,6 +38,10 @@ class Value(_Message):
 
 class Command(_Message):
     """A wish addressed to one entity; named in the imperative. It may be refused."""
+
+    LOOKED_UP: ClassVar[frozenset[str]] = frozenset()
+    """Fields that whoever passes the wish on fills in from what it knows. They may be others when
+    the same request comes again, which is the same wish all the same."""
 
 
 class Event(_Message):

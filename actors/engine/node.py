@@ -219,7 +219,7 @@ class Node:
                 on_answer(refused.as_problem())
             return
         keyed = command_id and not sender and not command_id.startswith(ONCE)
-        digest = digest_of(body) if keyed else 0
+        digest = digest_of(command, body) if keyed else 0
         shell.put(Deliver(entity, command, command_id, digest, sender, on_answer))
 
     def _shell(self, kind: str, entity: str) -> Shell | None:

@@ -303,6 +303,41 @@ async def test_a_store_takes_the_cash_of_its_own_zones_riders_and_of_no_others()
         assert (foreign.status_code, foreign.json()["code"]) == (403, "foreign-resource")
 
 
+async def test_the_same_request_is_the_same_whatever_the_service_looked_up_meanwhile() -> None:
+    async with engine_world() as world:
+        await opened(world)
+        await world.call("PUT", "/v1/stores/s-2", "ops", "ana", STORE)
+
+        async def start_shift(**other: Any) -> httpx.Response:
+            body = {"dispatch_zone": "north", "vehicle": "bicycle", "position": SHOP, **other}
+            return await world.call("POST", "/v1/riders/r-1/shift", "rider", "r-1", body, "s")
+
+        async def remit(amount: int) -> httpx.Response:
+            body = {"amount": amount, "owed": 0, "reason": "found in the bag"}
+            path = "/v1/riders/r-1/remittances"
+            return await world.call("POST", path, "store", "s-2", body, "m")
+
+        started, remitted = await start_shift(), await remit(500)
+        assert (started.status_code, remitted.status_code) == (200, 201), remitted.text
+        for store_id, changed in (
+            ("s-3", {**STORE, "currency": "PLN"}),
+            ("s-2", {**STORE, "dispatch_zone": "south"}),
+        ):
+            path = f"/v1/stores/{store_id}"
+            await world.call("PUT", path, "ops", "ana", changed)
+            place = changed["currency"], changed["dispatch_zone"]
+            await until(
+                world, path, "ops", "ana",
+                lambda shown, place=place: (shown["currency"], shown["dispatch_zone"]) == place,
+            )  # fmt: skip
+        for again, first, other in (
+            (await start_shift(), started, await start_shift(vehicle="car")),
+            (await remit(500), remitted, await remit(400)),
+        ):
+            assert (again.status_code, again.json()) == (first.status_code, first.json())
+            assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+
+
 async def test_a_webhook_with_the_wrong_amount_does_not_pay_the_order() -> None:
     async with engine_world() as world:
         await opened(world)

@@ -134,6 +134,20 @@ async def test_a_refused_order_leaves_its_token_good() -> None:
         assert not code_of(await place(world, "k-2", queue_token=token))
 
 
+async def test_a_repeat_of_queueing_is_answered_though_the_queues_rule_was_changed() -> None:
+    async with engine_world() as world:
+        await queued(world)
+        first = await join(world, "q-1")
+        faster = {"queues": [{**QUEUE, "per_s": 2.0}]}
+        await world.call("PUT", "/v1/channels/app", "ops", "ana", faster)
+        await until(
+            world, "/v1/channels/app", "ops", "ana", lambda shown: shown["queues"][0]["per_s"] == 2
+        )
+        again = await join(world, "q-1")
+        assert (again.status_code, again.json()) == (first.status_code, first.json())
+        assert code_of(await join(world, "q-1", customer="c-2")) == "idempotency-key-reused"
+
+
 async def test_what_has_no_queue_is_told_so() -> None:
     async with engine_world() as world:
         await opened(world)
