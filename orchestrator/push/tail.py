@@ -19,6 +19,8 @@ __all__ = ["Consumer", "Tail"]
 RETRY_S = 0.5
 STATES_PER_TURN = 500
 """States that consumers learn before sockets and requests have their turn."""
+EVENTS_PER_TURN = 20
+"""Events that consumers hear before sockets and requests have their turn; a record is heard whole."""
 
 _log = structlog.get_logger(__name__)
 
@@ -85,8 +87,7 @@ class Tail:
                 async for batch in self._runtime.feed.follow(
                     tuple(self._positions), dict(self._positions)
                 ):
-                    for record in batch:
-                        self._apply(record)
+                    await self._apply_all(batch)
                     for shard in {record.shard for record in batch}:
                         metrics.feed_position.labels(str(shard)).set(self._positions[shard])
                 _log.warning("tail.feed_ended")
@@ -112,6 +113,15 @@ class Tail:
                         await asyncio.sleep(0)
         for consumer in self._consumers:
             consumer.loaded()
+
+    async def _apply_all(self, batch: Sequence[FeedRecord]) -> None:
+        heard = 0
+        for record in batch:
+            self._apply(record)
+            heard += sum([len(entry.events) for entry in record.record.entries])
+            if heard >= EVENTS_PER_TURN:
+                heard = 0
+                await asyncio.sleep(0)
 
     def _apply(self, record: FeedRecord) -> None:
         shard, position = record.shard, record.position
