@@ -93,7 +93,9 @@ async def test_events_after_the_states_are_told_once(world: World) -> None:
     assert await world.followed() == 11
 
 
-async def test_others_have_their_turn_while_a_long_read_is_decoded(world: World) -> None:
+async def test_others_have_their_turn_while_a_long_read_is_decoded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(4 * ENTRIES_PER_TURN):
         await world.add(1, f"add-{number}")
     codec = world.registry.codecs["counter"]
@@ -110,7 +112,7 @@ async def test_others_have_their_turn_while_a_long_read_is_decoded(world: World)
             turns += 1
             await asyncio.sleep(0)
 
-    codec.seen = noted
+    monkeypatch.setattr(codec, "seen", noted)
     busy = asyncio.create_task(others())
     batch = await anext(aiter(world.feed.follow([SHARD], {})))
     busy.cancel()

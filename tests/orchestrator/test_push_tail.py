@@ -81,3 +81,40 @@ async def test_others_have_their_turn_while_a_long_batch_is_heard_in_order() -> 
         busy.cancel()
     assert listener.heard == times
     assert max(map(heard_in.count, heard_in)) == EVENTS_PER_TURN
+
+
+async def test_a_consumer_that_fails_is_loaded_anew_alone_and_the_others_hear_everything() -> None:
+    def refuse_the_second(at: float) -> None:
+        if at == 2.0:
+            raise KeyError(at)
+
+    runtime = FakeRuntime()
+    failing, sound = Listener(refuse_the_second), Listener()
+    async with following(runtime, failing, sound):
+        for at in (1.0, 2.0, 3.0):
+            move(runtime, at)
+        await runtime.publish()
+        await failing.until(lambda: failing.loads == 2)
+        move(runtime, 4.0)
+        await runtime.publish()
+        await sound.until(lambda: len(sound.heard) == 4)
+    assert (sound.heard, sound.loads) == ([1.0, 2.0, 3.0, 4.0], 1)
+    assert failing.heard == [1.0, 4.0], "the states it was loaded with hold the others"
+
+
+async def test_what_fresh_states_hold_already_is_not_heard_again() -> None:
+    def refuse_the_first(at: float) -> None:
+        if at == 1.0:
+            move(runtime, 2.0)
+            raise KeyError(at)
+
+    runtime = FakeRuntime()
+    failing, sound = Listener(refuse_the_first), Listener()
+    async with following(runtime, failing, sound):
+        move(runtime, 1.0)
+        await runtime.publish()
+        await failing.until(lambda: failing.loads == 2)
+        move(runtime, 3.0)
+        await runtime.publish()
+        await sound.until(lambda: len(sound.heard) == 3)
+    assert (failing.heard, sound.heard) == ([3.0], [1.0, 2.0, 3.0])
