@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -31,6 +32,30 @@ async def place(
 async def join(world: EngineWorld, key: str, customer: str = "c-1", **target: str) -> Any:
     body = {"customer_id": customer, **(target or {"sku": "MILK"})}
     return await world.call("POST", "/v1/queue", "channel", "app", body, key)
+
+
+@pytest.mark.parametrize("customer", [" c", "c/1", "c?x", "c#x", "c%2F", "..", "c" * 65])
+async def test_a_customers_id_follows_the_rule_of_ids_wherever_it_comes_in(customer: str) -> None:
+    async with engine_world() as world:
+        await queued(world)
+        joined = await join(world, "k-1", customer)
+        body = {"customer_id": customer, "passed": True}
+        answered = await world.call(
+            "POST", "/v1/risk/challenges/q-1/answers", "channel", "app", body, "k-2"
+        )
+        for refused in (joined, answered):
+            assert (refused.status_code, refused.json()["code"]) == (422, "invalid-request")
+            assert refused.json()["errors"][0]["field"] == "customer_id"
+
+
+@pytest.mark.parametrize("customer", ["c-1", "a@b.c", "用户&1", "c;1=2+3"])
+async def test_whoever_ordered_has_a_risk_record_that_can_be_read(customer: str) -> None:
+    async with engine_world() as world:
+        await opened(world, 5)
+        assert (await place(world, "k-1", customer)).status_code == 201
+        path = f"/v1/risk/customers/{quote(customer, safe='')}"
+        record = await world.call("GET", path, "ops", "ana")
+        assert (record.status_code, record.json()["customer_id"]) == (200, customer)
 
 
 async def queued(world: EngineWorld, units: int = 100) -> None:
