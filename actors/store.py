@@ -416,5 +416,6 @@ KIND = Kind(
     decide=decide,
     evolve=evolve,
     wake_at=next_alarm_at,
+    answers_kept=256,  # an hour of a busy counter: sixty tickets of four steps
 )
 """Stores never finish: their inbox and today's list stay."""

@@ -10,11 +10,15 @@ need not know them (``gc=False``). With thousands of open orders, that is most o
 over.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
-__all__ = ["Command", "Event", "Value"]
+__all__ = ["ONCE", "Command", "Event", "Value"]
+
+ONCE = "once:"
+"""How the id of a command begins that is sent without a key: only the way to the entity repeats it,
+within seconds. It is done once, and soon forgotten."""
 
 if TYPE_CHECKING:
     # Type checkers demand ``frozen=True`` again on each subclass of a frozen class; at run time
@@ -34,6 +38,10 @@ class Value(_Message):
 
 class Command(_Message):
     """A wish addressed to one entity; named in the imperative. It may be refused."""
+
+    LOOKED_UP: ClassVar[frozenset[str]] = frozenset()
+    """Fields that whoever passes the wish on fills in from what it knows. They may be others when
+    the same request comes again, which is the same wish all the same."""
 
 
 class Event(_Message):

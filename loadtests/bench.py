@@ -1,9 +1,9 @@
 """Benchmarks against the designs people would use instead, and against our own bounds.
 
-``python -m loadtests.bench place | push | pages | soak | recovery | idle | micro [--json]
-[--save FILE]``: each starts what it needs in a temporary folder, measures, ends it, and prints a
-table or one JSON object. Progress goes to standard error. ``--save`` keeps the result in a file of
-all benchmarks, of which ``python -m loadtests.report`` makes the chart and the tables of
+``python -m loadtests.bench place | campaigns | push | pages | soak | recovery | idle | micro
+[--json] [--save FILE]``: each starts what it needs in a temporary folder, measures, ends it, and
+prints a table or one JSON object. Progress goes to standard error. ``--save`` keeps the result in a
+file of all benchmarks, of which ``python -m loadtests.report`` makes the chart and the tables of
 ``docs/performance.md``.
 
 Exit code 1: something was sold twice, lost, refused or is not explained, or it could not be
@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from loadtests.campaigns import measure_campaigns
 from loadtests.figures import BOUNDS, verdict, wrong
 from loadtests.idle import measure_idle
 from loadtests.micro import measure_micro
@@ -63,6 +64,31 @@ def place(
         progress(), rounds=rounds, seconds=seconds, connections=connections, workers=workers
     )
     _show("place", _run(work), as_json, save)
+
+
+@app.command()
+def campaigns(
+    as_json: Json = False,
+    save: Save = None,
+    rounds: Annotated[int, typer.Option(min=1, max=50)] = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Of each measurement.")] = 4.0,
+    connections: Annotated[int, typer.Option(min=1, max=1_000)] = 128,
+    open_seats: Annotated[
+        int, typer.Option(min=1, max=500_000, help="Of each of the two crowded campaigns.")
+    ] = 30_000,
+    readers: Annotated[
+        int, typer.Option(min=0, max=500, help="Apps that look twice a second.")
+    ] = 10,
+    rate: Annotated[
+        float, typer.Option(min=1, max=10_000, help="Orders a second of each kind, at the end.")
+    ] = 100.0,
+) -> None:
+    """Placing in flash sales and group-buys, with few and with many open seats."""
+    work = measure_campaigns(
+        progress(), rounds=rounds, seconds=seconds, connections=connections, open_seats=open_seats,
+        readers=readers, rate=rate,
+    )  # fmt: skip
+    _show("campaigns", _run(work), as_json, save)
 
 
 @app.command()
@@ -137,7 +163,7 @@ def micro(
     save: Save = None,
     seconds: Annotated[float, typer.Option(min=0.05, max=30, help="Of each loop.")] = 1.0,
 ) -> None:
-    """The inner loops alone: decide, codec, journal, push fan-out. Microseconds each."""
+    """The inner loops alone: decide, codec, journal, push fan-out, campaigns."""
     _show("micro", _run(measure_micro(progress(), seconds=seconds)), as_json, save)
 
 

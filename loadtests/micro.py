@@ -1,8 +1,9 @@
 """The inner loops alone, in one process, to see where a placing's time goes.
 
 Each loop runs for some time in slices; the fastest slice is told, because on a machine that others
-use too it is the one that they disturbed least. This is the one place in ``loadtests`` that looks
-inside the service: it measures parts that cannot be reached from outside.
+use too it is the one that they disturbed least. This and its part ``loadtests.crowds`` are the
+places in ``loadtests`` that look inside the service: they measure parts that cannot be reached from
+outside.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import gc
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from domain.geo import Circle, Position
 from domain.inbox import InboxMessage
 from domain.inventory.commands import Receive, StockItem
 from domain.order.commands import Address, Customer, Place, PlaceLine
+from loadtests.crowds import CROWDS, measure_crowds
 from orchestrator.push.connection import Connection
 from orchestrator.push.direct import Writers
 from orchestrator.push.outbox import Outbox
@@ -51,8 +53,14 @@ APPENDS = (1, 16, 256)
 NOW = 1_700_000_000.0
 
 
-async def measure_micro(progress: Callable[[str], None], *, seconds: float = 1.0) -> dict[str, Any]:
-    """The figures of ``bench micro``: microseconds each. ``seconds``: of each loop."""
+async def measure_micro(
+    progress: Callable[[str], None],
+    *,
+    seconds: float = 1.0,
+    crowds: Mapping[str, int] = CROWDS,
+) -> dict[str, Any]:
+    """The figures of ``bench micro``: microseconds each, or as named. ``seconds``: of each loop;
+    ``crowds``: open seats of campaigns, by the name that their figures have."""
     world = _World()
     usual = gc.get_threshold()
     calm_collector()  # as in the service's own processes
@@ -66,10 +74,11 @@ async def measure_micro(progress: Callable[[str], None], *, seconds: float = 1.0
         journal = await _journal(records, seconds)
         progress("push")
         push = await _push(seconds)
+        campaigns = measure_crowds(progress, seconds, crowds)
     finally:
         gc.unfreeze()
         gc.set_threshold(*usual)
-    return {"decide_place_us": decide_us, **codec, **journal, **push}
+    return {"decide_place_us": decide_us, **codec, **journal, **push, **campaigns}
 
 
 def fastest(work: Callable[[], int], seconds: float) -> float:

@@ -28,7 +28,7 @@ SKUS = 1_000
 FLASH_UNITS = 200
 WARM_S = 5.0
 WARM_OTHERS_S = 2.0
-LEDGER_WAIT_S = 300.0
+LEDGER_WAIT_S = 600.0
 SAMPLES_MAX = 2_000
 GONE, GONE_CODE = 409, "campaign-sold-out"
 """Status and code of a sold-out answer: no other refusal counts as one."""
@@ -211,8 +211,8 @@ class _Contest:
 
     async def _sell_out(self) -> None:
         """A flash sale whose quota is gone, and which the gateway has heard to be gone."""
-        campaign_id = await self.shop.open_flash_sale(FLASH_UNITS)
-        bodies = self.shop.flash_bodies(campaign_id, BODIES)
+        campaign_id = await self.shop.open_campaign(FLASH_UNITS)
+        bodies = self.shop.campaign_bodies(campaign_id, BODIES)
         sale = Drive(self.running.port, bodies, self.shop.token, 16)
         await sale.run(30.0, requests=FLASH_UNITS)
         if sale.accepted != FLASH_UNITS:

@@ -18,6 +18,7 @@ import psutil
 import typer
 
 from loadtests.figures import BOUNDS, verdict
+from loadtests.siblings import slowdown
 
 __all__ = ["BEGIN", "END", "draw", "keep", "machine", "rows_of", "tables", "woven"]
 
@@ -49,6 +50,43 @@ TOLD: Mapping[str, Mapping[str, str]] = {
         "refused": "placings refused, or sold out not said as it should be",
         "lost": "requests without an answer",
         "others_failed": "requests that what it is compared with refused or did not answer",
+    },
+    "campaigns": {
+        "ordinary_per_s": "ordinary placing, orders a second",
+        "flash_per_s": "of a flash sale",
+        "flash_ratio": "its ratio to ordinary placing",
+        "group_open_per_s": "opening groups, orders a second",
+        "group_open_ratio": "ratio to ordinary placing",
+        "group_join_per_s": "joining groups, orders a second",
+        "group_join_ratio": "ratio to ordinary placing",
+        "page_read_p99_ms": "reading a campaign meanwhile, p99, ms",
+        "groups_read_p99_ms": "reading its open groups meanwhile, p99, ms",
+        "open_seats": "open seats (and open groups) of each crowded campaign, at least",
+        "crowded_ordinary_per_s": "ordinary placing beside them, orders a second",
+        "crowded_flash_per_s": "of the crowded flash sale",
+        "crowded_flash_ratio": "its ratio to ordinary placing",
+        "crowded_group_open_per_s": "opening groups in the crowded group-buy, orders a second",
+        "crowded_group_open_ratio": "ratio to ordinary placing",
+        "crowded_group_join_per_s": "joining groups there, orders a second",
+        "crowded_group_join_ratio": "ratio to ordinary placing",
+        "crowded_page_read_p99_ms": "reading a crowded campaign meanwhile, p99, ms",
+        "crowded_groups_read_p99_ms": "reading its open groups meanwhile, p99, ms",
+        "modest_rate_per_s": "a modest rate of ordinary orders, a second",
+        "alone_p50_ms": "p50 of them alone, ms",
+        "alone_p99_ms": "p99 of them alone, ms",
+        "beside_p50_ms": "p50 beside as many of each crowded campaign, ms",
+        "beside_p99_ms": "p99 beside them, ms",
+        "beside_reads_per_s": "reads a second meanwhile",
+        "beside_page_read_p99_ms": "reading a crowded campaign then, p99, ms",
+        "beside_groups_read_p99_ms": "reading its open groups then, p99, ms",
+        "orders_checked": "orders checked",
+        "oversold": "units oversold",
+        "units_unexplained": "units unexplained",
+        "groups_unexplained": "groups unexplained",
+        "orders_missing": "orders missing",
+        "refused": "placings refused",
+        "lost": "placings without an answer",
+        "reads_failed": "reads that failed",
     },
     "push": {
         "orders_per_s": "orders a second",
@@ -107,6 +145,18 @@ TOLD: Mapping[str, Mapping[str, str]] = {
         "append_256_us": "append of 256 orders, fsynced, µs",
         "encode_frame_us": "encode a message for all sockets, µs",
         "fan_out_per_socket_us": "hand it to one more socket (without the kernel's part), µs",
+        "claim_1k_us": "claim in a flash sale with 1,000 open seats, µs",
+        "claim_50k_us": "with 50,000, µs",
+        "confirm_1k_us": "payment of such a claim with 1,000 open seats, µs",
+        "confirm_50k_us": "with 50,000, µs",
+        "group_open_1k_us": "open a group beside 1,000 others, µs",
+        "group_open_50k_us": "beside 50,000, µs",
+        "group_join_1k_us": "join one of 1,000 groups, µs",
+        "group_join_50k_us": "of 50,000, µs",
+        "sale_slice_1k_ms": "longest slice of a snapshot pass, 1,000 open seats, ms",
+        "sale_slice_50k_ms": "50,000 open seats, ms",
+        "group_slice_1k_ms": "1,000 open groups, ms",
+        "group_slice_50k_ms": "50,000 open groups, ms",
     },
 }
 """What is told of each benchmark, in words."""
@@ -129,6 +179,7 @@ def machine() -> dict[str, Any]:
     return {
         "processors": os.cpu_count() or 0,
         "processor": _processor(),
+        "beside_busy": slowdown(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
@@ -264,9 +315,11 @@ def _shown(value: Any) -> str:
 
 
 def _machine(it: Mapping[str, Any]) -> str:
+    beside = it.get("beside_busy")
+    shared = f" (beside a busy one: {beside} times the processor time)" if beside else ""
     return (
-        f"{it['processors']} × {it['processor']}, {it['memory_gb']} GB, {it['system']}, Python "
-        f"{it['python']}, Ray {it['ray']}; load average {it['load_average']} at the end; "
+        f"{it['processors']} × {it['processor']}{shared}, {it['memory_gb']} GB, {it['system']}, "
+        f"Python {it['python']}, Ray {it['ray']}; load average {it['load_average']} at the end; "
         f"{it['measured_at']}"
     )
 

@@ -120,28 +120,39 @@ class Shop:
             ],
         }
 
-    async def open_flash_sale(self, units: int, name: str = "sale") -> str:
-        """A running flash sale of :data:`FLASH_SKU`; its id. Units never come back."""
+    async def open_campaign(self, units: int, *, group_size: int = 0) -> str:
+        """A running campaign of :data:`FLASH_SKU`, whose units come in for it; its id. A flash
+        sale or, with a ``group_size``, a group-buy. Units never come back: nobody pays, and there
+        is a day for that."""
+        await self.ops.receive_stock(FLASH_STORE, {FLASH_SKU: units})
         now = datetime.now(UTC)
-        campaign = await self.ops.open_campaign({
-            "name": name, "sku": FLASH_SKU, "price": 50, "currency": "EUR",
+        terms: dict[str, Any] = {
+            "name": "sale", "sku": FLASH_SKU, "price": 50, "currency": "EUR",
             "starts_at": (now - timedelta(minutes=1)).isoformat(),
-            "ends_at": (now + timedelta(days=1)).isoformat(),
+            "ends_at": (now + timedelta(days=2)).isoformat(),
             "quota": [{"store_id": FLASH_STORE, "units": units}], "pay_s": LONG_S,
-        })  # fmt: skip
+        }  # fmt: skip
+        if group_size:
+            terms["group"] = {"kind": "normal", "size": group_size, "open_s": LONG_S}
+        campaign = await self.ops.open_campaign(terms)
         async with asyncio.timeout(HEARD_S):
             while campaign.state != "running":
                 await asyncio.sleep(0.1)
                 campaign = await self.ops.campaign(campaign.campaign_id)
         return campaign.campaign_id
 
-    def flash_bodies(self, campaign_id: str, count: int) -> list[str]:
-        """Orders of one unit of a flash sale, each from a customer of its own."""
+    def campaign_bodies(
+        self, campaign_id: str, count: int, group_ids: Sequence[str] = ()
+    ) -> list[str]:
+        """Orders of one unit of a campaign, each from a customer of its own; in a group-buy they
+        join the groups in turn or, where none is named, each opens one."""
         made = []
-        for text in self.single_bodies(count, 1, seed=4):
-            body = json.loads(text)
+        for number, text in enumerate(self.single_bodies(count, 1, seed=4)):
+            body = json.loads(text) | {"campaign_id": campaign_id}
             body["lines"] = [{"sku": FLASH_SKU, "quantity": 1}]
-            made.append(json.dumps(body | {"campaign_id": campaign_id}, separators=(",", ":")))
+            if group_ids:
+                body["group_id"] = group_ids[number % len(group_ids)]
+            made.append(json.dumps(body, separators=(",", ":")))
         return made
 
     def acknowledged(self, bodies: Sequence[str], counts: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from orchestrator.auth import ROLES, tokens_of
 from orchestrator.client import ProblemError
 from orchestrator.client.opening import NotSellable
 from orchestrator.masking import masked
-from orchestrator.settings import Settings
+from orchestrator.settings import SPEED_MAX, SPEED_MIN, Settings
 from simulator.plan import PlanError
 
 __all__ = ["app", "main"]
@@ -39,8 +39,18 @@ TOKEN_HOURS_MAX = 87_600
 
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-Speed = Annotated[float, typer.Option(help="Service seconds per real second.")]
-Campaigns = Annotated[int, typer.Option(help="A flash sale, then group-buys; 0: none.")]
+Speed = Annotated[
+    float, typer.Option(min=SPEED_MIN, max=SPEED_MAX, help="Service seconds per real second.")
+]
+Orders = Annotated[int, typer.Option(min=0, help="Orders of the day.")]
+Stores = Annotated[int, typer.Option(min=1, help="Stores of the city.")]
+Riders = Annotated[int, typer.Option(min=1, help="Riders of the city.")]
+Campaigns = Annotated[int, typer.Option(min=0, help="A flash sale, then group-buys; 0: none.")]
+Faults = Annotated[float, typer.Option(min=0, max=1, help="Share of webhooks that go wrong.")]
+KillEvery = Annotated[
+    float,
+    typer.Option(min=0, help="Kill one actor process every so many real seconds; 0: never."),
+]
 Data = Annotated[Path | None, typer.Option(help="Data folder (default: a fresh temporary one).")]
 
 
@@ -57,9 +67,9 @@ def serve(
 @app.command()
 def demo(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    orders: Annotated[int, typer.Option(help="Orders of the day.")] = 600,
-    stores: Annotated[int, typer.Option(help="Stores of the city.")] = 8,
-    riders: Annotated[int, typer.Option(help="Riders of the city.")] = 40,
+    orders: Orders = 600,
+    stores: Stores = 8,
+    riders: Riders = 40,
     campaigns: Campaigns = 3,
     speed: Speed = 30.0,
     seed: Seed = 1,
@@ -81,16 +91,14 @@ def demo(
 @app.command()
 def simulate(
     url: Annotated[str, typer.Option(help="A running service; empty starts one.")] = "",
-    orders: Annotated[int, typer.Option(help="Orders of the day.")] = 300,
-    stores: Annotated[int, typer.Option(help="Stores of the city.")] = 8,
-    riders: Annotated[int, typer.Option(help="Riders of the city.")] = 40,
+    orders: Orders = 300,
+    stores: Stores = 8,
+    riders: Riders = 40,
     campaigns: Campaigns = 3,
     speed: Speed = 60.0,
     seed: Seed = 1,
-    faults: Annotated[float, typer.Option(help="Share of webhooks that go wrong.")] = 0.1,
-    kill_every: Annotated[
-        float, typer.Option(help="Kill one actor process every so many real seconds; 0: never.")
-    ] = 0.0,
+    faults: Faults = 0.1,
+    kill_every: KillEvery = 0.0,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -116,10 +124,8 @@ def replay(
     url: Annotated[str, typer.Option(help="A running service; empty starts one.")] = "",
     speed: Speed = 120.0,
     seed: Seed = 1,
-    faults: Annotated[float, typer.Option(help="Share of webhooks that go wrong.")] = 0.0,
-    kill_every: Annotated[
-        float, typer.Option(help="Kill one actor process every so many real seconds; 0: never.")
-    ] = 0.0,
+    faults: Faults = 0.0,
+    kill_every: KillEvery = 0.0,
     data: Data = None,
     as_json: Json = False,
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, ENOTDIR
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,37 @@ class DataFolder:
         """Let another service have the folder, once no child holds the lock any more."""
         if self._lock is not None:
             self._lock.close()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a service runs on this folder. Makes nothing."""
+        with self._usable():
+            try:
+                lock = (self.path / "lock").open()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
+    @property
+    def standing(self) -> Path:
+        """The folder, or as long as it is not there the nearest one above it. Makes nothing."""
+        with self._usable():
+            return next(path for path in (self.path, *self.path.parents) if path.exists())
+
+    def check_writable(self) -> None:
+        """Whether a service could write here, or make the folder. Makes nothing. Raises ``Refused``
+        with ``data-unusable``."""
+        standing = self.standing
+        with self._usable():
+            if not standing.is_dir():
+                raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
+            if not os.access(standing, os.W_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
 
     @property
     def held(self) -> tuple[int, ...]:

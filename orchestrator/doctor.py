@@ -3,17 +3,21 @@
 import asyncio
 import shutil
 import socket
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+from sqlalchemy import make_url
 
 from actors.engine.ray_runtime import check_ray
 from domain.errors import DoorstepError, Refused
 from orchestrator import bootstrap
-from orchestrator.data_folder import DataFolder, resolve
+from orchestrator.data_folder import DataFolder
 from orchestrator.masking import masked
 from orchestrator.settings import Settings
 
@@ -39,8 +43,8 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Check every part that the service would use with these settings; starts nothing. A service
-    that runs with them already is well."""
+    """Check every part that the service would use with these settings; starts and makes nothing.
+    A service that runs with them already is well."""
     checks: list[tuple[str, Callable[[Settings], Awaitable[Finding]]]] = [
         ("Python", _python),
         ("data folder", _data),
@@ -75,13 +79,24 @@ async def _data(settings: Settings) -> Finding:
     folder = DataFolder(settings.data)
     if await _runs(settings):
         return Finding("data folder", True, f"{folder.path}, of the running service")
-    folder.lock()
-    folder.unlock()
-    return Finding("data folder", True, str(folder.path))
+    if folder.in_use:
+        return Finding(
+            "data folder", False, "data-in-use",
+            f"Another Doorstep holds {folder.path} and does not answer. Stop it, or set "
+            "DOORSTEP_DATA to another folder.",
+        )  # fmt: skip
+    folder.check_writable()
+    if folder.has_secrets:
+        return Finding("data folder", True, str(folder.path))
+    return Finding(
+        "data folder", True, f"{folder.path}: no service was ever started on it",
+        "The first start makes its data there. If there should be some, give its folder as --data "
+        "(or DOORSTEP_DATA).",
+    )  # fmt: skip
 
 
 async def _disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.data.resolve()).free
+    free = shutil.disk_usage(DataFolder(settings.data).standing).free
     return Finding(
         "disk", free > DISK_FREE_BYTES, f"{free / 1e9:.1f} GB free",
         "Free some space, or set DOORSTEP_DATA to a folder on a larger disk.",
@@ -118,15 +133,28 @@ async def _redis(settings: Settings) -> Finding:
 
 
 async def _ledger(settings: Settings) -> Finding:
-    settings = resolve(settings)
+    folder = DataFolder(settings.data)
+    url = make_url(settings.database_url or f"sqlite+aiosqlite:///{folder.path / 'ledger.db'}")
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(Path(url.database or ""), folder)
     engine = bootstrap.open_ledger(settings)
     try:
         async with engine.connect():
             pass
     finally:
         await engine.dispose()
-    kind = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
-    return Finding("ledger", True, f"{kind} answers")
+    return Finding("ledger", True, "PostgreSQL answers")
+
+
+def _sqlite(file: Path, folder: DataFolder) -> Finding:
+    """To open it as the service does would make the file."""
+    if not file.exists():
+        return Finding("ledger", True, "SQLite, made at the first start")
+    # A reader leaves files beside the database, unless it is told that nobody writes.
+    how = "mode=ro" if folder.in_use else "immutable=1"
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?{how}", uri=True)) as ledger:
+        ledger.execute("SELECT count(*) FROM sqlite_master")
+    return Finding("ledger", True, "SQLite answers")
 
 
 async def _ray(settings: Settings) -> Finding:
@@ -139,16 +167,11 @@ async def _ray(settings: Settings) -> Finding:
 
 async def _runs(settings: Settings) -> bool:
     """Whether this very service is up: its folder is held, and its port says so."""
-    folder = DataFolder(settings.data)
     try:
-        folder.lock()
+        held = DataFolder(settings.data).in_use
     except Refused:
-        return await _answers(settings)
-    except OSError:
         return False  # the folder's own check tells why
-    finally:
-        folder.unlock()
-    return False
+    return held and await _answers(settings)
 
 
 async def _answers(settings: Settings) -> bool:

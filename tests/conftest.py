@@ -7,7 +7,7 @@ import pytest
 import pytest_timeout
 
 HERE = Path(__file__).parent
-STARVED = ["TimeoutError", "Timeout"]
+STARVED = ["TimeoutError", "Timeout", "timed out"]
 """How a test says that something did not come in time."""
 SECOND_TRY: dict[str, list[str]] = {
     "browser": [*STARVED, "expected to"],  # as Playwright says it

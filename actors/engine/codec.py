@@ -43,9 +43,15 @@ def answer_of(decode: Callable[[bytes], Any], reply: bytes | Problem) -> Any:
     return answer
 
 
-def digest_of(body: bytes) -> int:
-    """A number by which the same key with another body is told apart. It finds mistakes; nobody is
-    kept by it from fooling himself."""
+def digest_of(command: Any, body: bytes) -> int:
+    """A number by which the same key with another wish is told apart, from a command and its bytes
+    without what was looked up for it. It finds mistakes; nobody is kept by it from fooling
+    himself."""
+    looked_up = command.LOOKED_UP
+    if looked_up:
+        names = [name for name in command.__struct_fields__ if name not in looked_up]
+        tag = command.__struct_config__.tag
+        body = encode((tag, [getattr(command, name) for name in names]))
     return len(body) << 32 | crc32(body)
 
 

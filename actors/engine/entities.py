@@ -50,6 +50,7 @@ class Entity:
         "finished",
         "numbers",
         "outbox",
+        "passing",
         "past",
         "position",
         "sent",
@@ -66,7 +67,12 @@ class Entity:
         self.outbox: dict[str, Owed] = {}
         """What it owes, by id."""
         self.answers: dict[str, tuple[int, bytes]] = {}
-        """Digest and reply of the last commands, by command id, oldest first."""
+        """Digest and reply of the last commands that carried somebody's key (those with a digest),
+        by command id, oldest first."""
+        self.passing: dict[str, tuple[int, bytes]] = {}
+        """The same of commands that their senders repeat within seconds or never: what other
+        entities owe and what is sent but ``once``. Apart, so that they crowd out no key's
+        answer."""
         self.past: History[int] | None = None
         """Digests of commands from outside whose answers are no longer kept."""
         self.sent = 0
@@ -82,8 +88,9 @@ class Entity:
         """Whether it will be looked at for packing."""
 
     def remember(self, entry: Entry, at: float, answers_max: int) -> None:
-        """Keep the answer of a command; of the one that makes room for it, its digest."""
-        answers = self.answers
+        """Keep the answer of a command, ``answers_max`` of its sort; of the one that makes room for
+        it, its digest."""
+        answers = self.answers if entry.digest else self.passing
         answers[entry.command_id] = (entry.digest, entry.reply)
         if len(answers) > answers_max:
             oldest = next(iter(answers))
@@ -92,6 +99,10 @@ class Entity:
                 if self.past is None:
                     self.past = History()
                 histories.remember(self.past, oldest, faded, at, ANSWERS_FADE_S)
+
+    def answered(self, command_id: str) -> tuple[int, bytes] | None:
+        """Digest and reply of a command whose answer is kept."""
+        return self.answers.get(command_id) or self.passing.get(command_id)
 
     def faded(self, command_id: str) -> int | None:
         """The digest of a command whose answer made room for newer ones; None if unknown."""
@@ -293,7 +304,8 @@ class Entities:
         entity.wake, entity.finished = packed.wake, packed.finished
         entity.sent = packed.sent
         entity.outbox = {owed.id: owed for owed in packed.outbox}
-        entity.answers = packed.answers
+        for command_id, answer in packed.answers.items():
+            (entity.answers if answer[0] else entity.passing)[command_id] = answer
         entity.past = packed.past
         named = {at.number for at in packed.parts if at.number}
         entity.numbers = Numbers(named, packed.dropped, packed.next_part)
@@ -432,7 +444,7 @@ def _encoded(
             entity.finished,
             entity.sent,
             list(entity.outbox.values()),
-            entity.answers,
+            entity.answers | entity.passing,
             rest,
             entity.past,
             parts,

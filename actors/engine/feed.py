@@ -25,6 +25,8 @@ GATHER_RUSH_S = 0.04
 and a follower costs the same however many batches there are. The second in a rush, which is when
 a read brings ``RUSH`` entries or more."""
 RUSH = 24
+ENTRIES_PER_TURN = 50
+"""Entries of records decoded before others have their turn."""
 STATES_PER_TURN = 200
 """States decoded before others have their turn."""
 
@@ -49,15 +51,20 @@ class JournalFeed:
             if not found:
                 continue
             batch = []
+            entries = turn_ends = 0
             for shard, position, payload in found:
                 if position != cursors[shard] + 1:
                     log.warning(
                         "feed.gap", shard=str(shard), expected=cursors[shard] + 1, found=position
                     )
                 cursors[shard] = position
-                batch.append(FeedRecord(shard, position, codecs[shard.kind].seen(payload)))
+                record = codecs[shard.kind].seen(payload)
+                batch.append(FeedRecord(shard, position, record))
+                entries += len(record.entries)
+                if entries >= turn_ends + ENTRIES_PER_TURN:
+                    turn_ends = entries
+                    await asyncio.sleep(0)
             yield batch
-            entries = sum([len(item.record.entries) for item in batch])
             await asyncio.sleep(GATHER_S if entries < RUSH else GATHER_RUSH_S)
 
     async def states(self, shard: Shard) -> tuple[dict[str, Any], int]:

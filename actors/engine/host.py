@@ -181,7 +181,7 @@ class Host:
         entity = self._entities.get(job.entity)
         if entity is None:
             return False
-        known = entity.answers.get(job.command_id)
+        known = entity.answered(job.command_id)
         reply: bytes | Problem
         if known is not None:
             digest, reply = known

@@ -189,6 +189,7 @@ class Kind:
     division: Division | None = None
     """How large states are stored in parts; such a kind is ``never_packed``."""
     answers_kept: int = 64
-    """How many answers per entity are kept to answer repeated command ids; of commands from outside
-    also where they changed nothing. Of those the digest is kept for a day longer: a repeat is then
-    told that it was done, another body under the same id is told apart (see ``Entity.faded``)."""
+    """How many answers per entity are kept to answer repeated command ids: of commands with a key
+    from outside, also where they changed nothing, and apart from them of all others. Of those with
+    a key the digest is kept for a day longer: a repeat is then told that it was done, another body
+    under the same id is told apart (see ``Entity.faded``)."""

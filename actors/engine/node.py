@@ -24,6 +24,7 @@ from actors.engine.shell import Shell
 from actors.engine.step import AskAnswered, Deliver, Outgoing, Settled
 from actors.engine.wire import Item
 from domain.errors import Busy, DoorstepError, Problem, Refused, Unavailable
+from domain.message import ONCE
 
 __all__ = ["Node", "ViewsPort"]
 
@@ -217,7 +218,8 @@ class Node:
             if on_answer is not None:
                 on_answer(refused.as_problem())
             return
-        digest = digest_of(body) if command_id and not sender else 0
+        keyed = command_id and not sender and not command_id.startswith(ONCE)
+        digest = digest_of(command, body) if keyed else 0
         shell.put(Deliver(entity, command, command_id, digest, sender, on_answer))
 
     def _shell(self, kind: str, entity: str) -> Shell | None:

@@ -13,9 +13,9 @@ PARTS_PER_READ = 32
 
 async def recover(host: Host, journal: Journal, head: int) -> None:
     """Bring a fresh host to ``head``: snapshot pages, the parts they name, then the tail (with cold
-    entities it needs). Nothing fires here. Entities that were stored again meanwhile may be ahead of
-    ``head``; the host then goes on until it is as far as they are, so that its position tells the
-    truth of each."""
+    entities it needs). Nothing fires here. Entities that were stored again meanwhile may be ahead
+    of ``head``; the host then goes on until it is as far as they are, so that its position tells
+    the truth of each."""
     pages, position = await journal.recover(host.shard)
     async for page in pages:
         host.load(page)

@@ -23,6 +23,8 @@ class RedeemCode(Command, tag="device.redeem_code.v1"):
     ``session_s`` says for each role how long its session lasts (seconds of service time).
     Reply: ``Pairing``."""
 
+    LOOKED_UP = frozenset({"session_s"})
+
     roles: tuple[str, ...]
     device_name: str = ""
     session_s: tuple[tuple[str, float], ...] = ()

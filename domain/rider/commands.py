@@ -35,6 +35,8 @@ __all__ = [
 class StartShift(Command, tag="rider.start_shift.v1"):
     """Come on shift in a dispatch zone. Reply of the rider's own commands: ``RiderView``."""
 
+    LOOKED_UP = frozenset({"currencies"})
+
     dispatch_zone: str
     vehicle: str
     position: Position
@@ -188,6 +190,8 @@ class Remit(Command, tag="rider.remit.v1"):
     With ``dispatch_zone`` (that of the cashier's store) only a rider who works there, or did last,
     is meant; ``foreign-resource`` otherwise. With ``owed`` (what the cashier saw as owed, minor
     units) nothing is booked once another sum is owed; ``owed-changed``."""
+
+    LOOKED_UP = frozenset({"dispatch_zone"})
 
     remittance_id: str
     amount: int

@@ -12,6 +12,8 @@ class Join(Command, tag="queue.join.v1"):
     """Queue for the target; nobody is let in before ``opens_at`` (epoch seconds). Queueing again
     gives the same place. Reply: ``Admission``; refused with ``queue-full``."""
 
+    LOOKED_UP = frozenset({"rule", "opens_at"})
+
     customer_id: str
     rule: QueueRule
     opens_at: float = 0.0

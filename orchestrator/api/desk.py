@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import Counter
 
 from domain.errors import Busy, DoorstepError, Refused
-from domain.message import Command
+from domain.message import ONCE, Command
 from domain.order.commands import Place
 from domain.order.ids import payment_id
 from domain.order.views import OrderView
@@ -45,7 +45,7 @@ class Desk:
         self.gate = Gate(service, self)
         self._pending = 0
         self._pending_max = service.settings.pending_max
-        self._unique = f"{token_hex(8)}-"
+        self._unique = f"{ONCE}{token_hex(8)}-"
         self._numbers = count()
         self._counters: dict[tuple[type[Command], str], Counter] = {}
         self._order_channels: OrderedDict[str, str] = OrderedDict()

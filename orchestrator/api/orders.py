@@ -11,6 +11,7 @@ from pydantic import Field
 from domain.bounds import TOTAL_MAX
 from domain.errors import Refused
 from domain.geo import Position
+from domain.ids import ID_CHARACTERS_MAX, ID_RULE, is_id
 from domain.order import commands as order
 from domain.order.views import OrderView
 from orchestrator import models
@@ -62,9 +63,10 @@ LINES_MAX = 1_000
 
 
 class CustomerBody(Struct, frozen=True, gc=False):
-    """Who orders. ``phone`` is E.164."""
+    """Who orders. ``customer_id`` stands in paths: no blanks nor / ? # %, not . or .. alone.
+    ``phone`` is E.164."""
 
-    customer_id: Id
+    customer_id: Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
     name: ShortText = ""
     phone: Annotated[str, whole(r"(\+[1-9][0-9]{4,14})?")] = ""
 
@@ -172,6 +174,8 @@ def hot_routes(desk: Desk) -> list[HotRoute]:
         key = checked_key(headers.get(b"idempotency-key", b"").decode("latin-1"))
         require_json(headers)
         body: PlaceBody = decoded(decode, content)
+        if not is_id(body.customer.customer_id):
+            raise _invalid("customer.customer_id", f"A customer needs an id of {ID_RULE}.")
         if body.campaign_id and not body.queue_token:
             gone = views.campaigns.get(body.campaign_id)
             if gone is not None and not gone.remaining:  # the rush after the last unit ends here
@@ -275,7 +279,7 @@ def router(desk: Desk) -> APIRouter:
         status_code=201,
         responses=answers(
             models.PaymentOpened, examples.PAYMENT_OPENED, "unknown-order", "unknown-provider",
-            "wrong-state", "seat-gone", "campaign-sold-out", status=201,
+            "wrong-state", "expired", "seat-gone", "campaign-sold-out", status=201,
             description="Opened; the provider is called next.",
         ),
     )  # fmt: skip

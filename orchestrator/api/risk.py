@@ -3,8 +3,9 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from domain.ids import ID_CHARACTERS_MAX, ID_RULE, is_id
 from domain.risk import commands as risk
 from domain.risk.rules import check_block, entity_of_block
 from domain.wire import moment
@@ -17,7 +18,6 @@ from orchestrator.api.plain import (
     Body,
     Key,
     Moment,
-    Name,
     Text,
     answer,
     page_answer,
@@ -30,10 +30,21 @@ __all__ = ["router"]
 Kind = Literal["customer", "phone", "device", "address"]
 
 
+def _check_customer_id(customer_id: str) -> str:
+    if not is_id(customer_id):
+        raise ValueError(f"A customer needs an id of {ID_RULE}")
+    return customer_id
+
+
+CustomerId = Annotated[
+    str, AfterValidator(_check_customer_id), Field(min_length=1, max_length=ID_CHARACTERS_MAX)
+]
+
+
 class QueueBody(Body):
     """For what a customer queues: `sku` or `campaign_id`, one of the two."""
 
-    customer_id: Name
+    customer_id: CustomerId
     sku: Annotated[str, Field(max_length=128)] = ""
     campaign_id: Annotated[str, Field(max_length=128)] = ""
 
@@ -48,7 +59,7 @@ class ChallengeAnswerBody(Body):
     """The channel's word that its customer passed (`passed`: true), or the `code` that the customer
     was sent, as the challenge's `kind` says; anything else is a failed answer. Five end it."""
 
-    customer_id: Name
+    customer_id: CustomerId
     passed: bool = False
     code: Annotated[str, Field(pattern="^[0-9]{0,12}$")] = ""
 

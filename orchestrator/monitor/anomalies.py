@@ -44,8 +44,11 @@ class Anomalies:
     """Raised and cleared by what happens; each is told of once as long as it lasts."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Anomaly] = OrderedDict()
+        self._known: dict[str, Anomaly] = {}
         self._about: dict[str, set[str]] = {}
+        self._lasting: OrderedDict[str, None] = OrderedDict()
+        """Keys that nobody owns, the oldest first. Beside ten thousand owned ones they are bounded
+        without a look at those."""
         self.dirty: set[str] = set()
         """Keys that were raised, changed or cleared since somebody emptied this set."""
 
@@ -66,17 +69,21 @@ class Anomalies:
         """Something is wrong with ``about``. ``owner`` (an order) takes it away when it ends. What
         is known already keeps its time, and tells what is wrong now."""
         key = f"{code}:{about}"
-        if key in self._known:
-            since = self._known[key].since
+        known = self._known.get(key)
+        if known is not None:
+            since = known.since
         anomaly = Anomaly(code, key, ids, since, detail, remedies, facts or {})
-        if self._known.get(key) == anomaly:
+        if known == anomaly:
             return
         self._known[key] = anomaly
         self.dirty.add(key)
         if owner:
             self._about.setdefault(owner, set()).add(key)
-        elif len(self._known) > LASTING_MAX:
-            self._forget_oldest_lasting()
+            self._lasting.pop(key, None)
+        elif known is None:
+            self._lasting[key] = None
+            if len(self._lasting) > LASTING_MAX:
+                self._remove(next(iter(self._lasting)))
 
     def clear(self, code: str, about: str) -> None:
         """It is mended; unknown ones are ignored."""
@@ -104,10 +111,5 @@ class Anomalies:
 
     def _remove(self, key: str) -> None:
         if self._known.pop(key, None) is not None:
+            self._lasting.pop(key, None)
             self.dirty.add(key)
-
-    def _forget_oldest_lasting(self) -> None:
-        owned = {key for keys in self._about.values() for key in keys}
-        lasting = [key for key in self._known if key not in owned]
-        if len(lasting) > LASTING_MAX:
-            self._remove(lasting[0])

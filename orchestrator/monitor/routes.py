@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 import structlog
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Response
 from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
@@ -15,8 +15,7 @@ from domain.errors import DoorstepError, Refused
 from orchestrator import models
 from orchestrator.api import examples
 from orchestrator.api.openapi import answers
-from orchestrator.api.plain import Authorised, page_answer
-from orchestrator.auth import bearer
+from orchestrator.api.plain import Authorised, authorised, page_answer
 from orchestrator.monitor.flow import Flow, show_anomaly
 from orchestrator.ports import Service
 from orchestrator.push.routes import Push
@@ -110,12 +109,14 @@ def mount(app: FastAPI, service: Service, push: Push) -> Monitor:
     app.router.routes.append(WebSocketRoute("/v1/monitor/socket", _MonitorSocket(monitor, push)))
 
     @app.get(
-        "/v1/monitor", tags=["operations"], responses=answers(models.Monitor, examples.MONITOR)
+        "/v1/monitor",
+        tags=["operations"],
+        responses=answers(models.Monitor, examples.MONITOR),
+        dependencies=[Depends(authorised)],
     )
-    async def read_monitor(request: Request) -> Response:
+    async def read_monitor() -> Response:
         """The order flow now: counts, rates and ages by state, the funnel, stores, riders, low
         stock and anomalies. The same document is pushed over ``/v1/monitor/socket``."""
-        push.caller(bearer(_authorization(request)), ("ops",))
         monitor.flow.advance()
         return _json(monitor.flow.document())
 
@@ -123,13 +124,12 @@ def mount(app: FastAPI, service: Service, push: Push) -> Monitor:
         "/v1/anomalies",
         tags=["operations"],
         responses=answers(models.AnomalyPage, examples.ANOMALIES),
+        dependencies=[Depends(authorised)],
     )
     async def read_anomalies(
-        request: Request,
         code: Annotated[str, Query(max_length=64, description="Only these.")] = "",
     ) -> Response:
         """What is wrong now, oldest first, each with the calls that mend it."""
-        push.caller(bearer(_authorization(request)), ("ops",))
         monitor.flow.advance()
         found = [one for one in monitor.flow.anomalies.all() if code in ("", one.code)]
         return _json({"items": [show_anomaly(one) for one in found], "next": None})
@@ -172,10 +172,6 @@ class _MonitorSocket:
             verify=self._push.verifier(scope, ("ops",)),
             topic_of=self._monitor.joined,
         )
-
-
-def _authorization(request: Request) -> str:
-    return request.headers.get("authorization", "")
 
 
 def _json(document: dict[str, Any]) -> Response:

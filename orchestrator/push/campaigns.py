@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from domain.campaign.brief import Brief, brief_of, followed
 from domain.campaign.events import Opened, Tally
@@ -20,6 +21,8 @@ TICK_S = 0.1
 """Real seconds between deltas."""
 SHOWN_S = 86_400.0
 """A campaign that is over is shown for so long, or while somebody watches it."""
+
+_log = structlog.get_logger(__name__)
 
 
 class CampaignTopics:
@@ -65,7 +68,11 @@ class CampaignTopics:
         for campaign_id, topic in self._topics.items():
             brief = self._briefs.get(campaign_id)
             if brief is not None and topic.watched:
-                topic.publish(self._document(brief))
+                try:
+                    topic.publish(self._document(brief))
+                except Exception:
+                    # One campaign that cannot be told must not silence the others.
+                    _log.exception("campaigns.tick_failed", campaign_id=campaign_id)
 
     async def _tick_for_ever(self) -> None:
         while True:

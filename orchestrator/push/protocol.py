@@ -212,19 +212,22 @@ class Session:
         return Authenticate(frame.token)
 
     def _on_ack(self, offset: int) -> Want | None:
-        if 0 <= offset <= self.sent:
+        if 0 <= offset <= self._ever_sent():
             return None
         return self.fail(CloseCode.MALFORMED, "never-sent", f"Offset {offset} was not sent to you.")
 
     def _on_heartbeat(self, acked: int | None) -> Want | None:
         return None
 
+    def _ever_sent(self) -> int:
+        return self.sent
+
 
 class InboxSession(Session):
     """One device's connection to one inbox."""
 
     __slots__ = (
-        "_ahead", "_ahead_bytes", "_doubted", "_paused", "_resume", "_told", "ack",
+        "_ahead", "_ahead_bytes", "_doubted", "_paused", "_reached", "_resume", "_told", "ack",
         "connection_id", "device_id", "epoch", "head", "passed_ack",
     )  # fmt: skip
 
@@ -244,6 +247,8 @@ class InboxSession(Session):
         """What of that the inbox was told."""
         self._resume = Register("", None, "")
         self._told = 0
+        self._reached = 0
+        """What was sent before a replay went back behind it."""
         self._paused = False
         self._doubted = False
         self._ahead: deque[tuple[int, WireFrame]] = deque()
@@ -271,9 +276,10 @@ class InboxSession(Session):
             if message.offset == self.sent + 1:
                 self.outbox.put_paced(event_frame(message))
                 self.sent = message.offset
-        if (self.sent == before and page.head != before and page.snapshot is None) or (
-            page.epoch != self.epoch
-        ):
+        # Of messages that the device stored while they were read again, nothing is left to send.
+        stored = bool(page.messages) and page.messages[-1].offset <= before
+        followed = self.sent != before or page.head == before or page.snapshot is not None
+        if not (followed or stored) or page.epoch != self.epoch:
             # The inbox no longer has what follows, or never had what the client says it has.
             self.epoch = page.epoch
             return Register(self.device_id, None, "")
@@ -331,6 +337,8 @@ class InboxSession(Session):
         refusal = super()._on_ack(offset)
         if refusal is None:
             self.ack = max(self.ack, offset)
+            # What was on its way when the device asked for it again has come: a replay is shorter.
+            self.sent = max(self.sent, offset)
         return refusal
 
     def _on_heartbeat(self, acked: int | None) -> Want | None:
@@ -354,6 +362,7 @@ class InboxSession(Session):
         self.outbox.put_paced(WireFrame.of(frame))
         self.epoch = page.epoch
         self.sent = self.head = page.head
+        self._reached = 0
         # What the device had stored before does not count any more.
         self.ack = self.passed_ack = min(self.ack, page.head)
 
@@ -373,8 +382,12 @@ class InboxSession(Session):
 
     def _replay_after(self, offset: int) -> Read:
         self.phase = Phase.REPLAYING
+        self._reached = self._ever_sent()
         self.sent = offset
         return Read(offset)
+
+    def _ever_sent(self) -> int:
+        return max(self.sent, self._reached)
 
     def _go_on(self) -> Want | None:
         while self._ahead and self._ahead[0][0] <= self.sent + 1:

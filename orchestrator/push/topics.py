@@ -143,8 +143,12 @@ class OrderTopics:
     # Consumer of the tail
 
     def reset(self) -> None:
-        """The tail starts anew: all views are doubtful until :meth:`loaded`."""
+        """The tail starts anew: all views are doubtful until :meth:`loaded`, and so is who carries
+        what; each view tells it again."""
         self._positions.clear()
+        for order_id in self._topics:
+            self._follow_riders(order_id, {})
+        self._carriers.clear()
 
     def load(self, kind: str, entity: str, state: Any) -> None:
         """Remember where riders on shift are."""
@@ -164,7 +168,9 @@ class OrderTopics:
         elif isinstance(event, rider.Moved | rider.ShiftStarted):
             value = self._positions[entity] = _whereabouts(entity, event.position, event.at)
             for order_id in self._carriers.get(entity, ()):
-                self._topics[order_id].publish_latest(f"rider:{entity}", value)
+                topic = self._topics.get(order_id)
+                if topic is not None:
+                    topic.publish_latest(f"rider:{entity}", value)
         elif isinstance(event, rider.ShiftEnded):
             self._positions.pop(entity, None)
 
@@ -190,6 +196,8 @@ class OrderTopics:
                 except DoorstepError:
                     await asyncio.sleep(RETRY_S)
                     continue
+                if self._topics.get(order_id) is not topic:
+                    continue  # the last watcher left meanwhile; another may have come
                 self._publish(order_id, topic, document)
                 if not self._refreshing[order_id]:
                     return

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from actors.engine.codec import Registry
-from actors.engine.feed import JournalFeed
+from actors.engine.feed import ENTRIES_PER_TURN, JournalFeed
 from actors.engine.local_runtime import LocalRuntime
 from actors.engine.placement import Plan
-from actors.engine.ports import Shard, Stored
+from actors.engine.ports import Record, Shard, Stored
 from tests.actors.counter_kind import COUNTER, Add, Added
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.memory_journal import MemoryJournal
@@ -105,3 +105,32 @@ async def test_what_left_memory_is_told_by_its_ids_though_the_journal_is_away_me
     world.journal.away = False
     await walk
     assert told == ["e", "f"]
+
+
+async def test_others_have_their_turn_while_a_long_read_is_decoded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4 * ENTRIES_PER_TURN):
+        await world.add(1, f"add-{number}")
+    codec = world.registry.codecs["counter"]
+    seen, decoded_in, turns = codec.seen, [], 0
+
+    def noted(payload: bytes) -> Record:
+        record = seen(payload)
+        decoded_in.extend([turns] * len(record.entries))
+        return record
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(codec, "seen", noted)
+    busy = asyncio.create_task(others())
+    batch = await anext(aiter(world.feed.follow([SHARD], {})))
+    busy.cancel()
+    positions = [item.position for item in batch]
+    assert positions == list(range(1, len(positions) + 1))
+    assert len(decoded_in) == 4 * ENTRIES_PER_TURN
+    assert max(map(decoded_in.count, decoded_in)) == ENTRIES_PER_TURN

@@ -17,6 +17,7 @@ from actors.engine.placement import Plan
 from actors.engine.ports import Append, Shard, Stored
 from actors.engine.step import Deliver
 from domain.errors import Busy, Refused, Unavailable
+from domain.message import ONCE
 from tests.actors.counter_kind import (
     COUNTER,
     Add,
@@ -220,6 +221,34 @@ async def test_commands_of_other_entities_leave_nothing_behind(world: World) -> 
     await world.eventually(HERE, 3 * COUNTER.answers_kept)
     host = world.runtime.nodes[world.node_of(HERE)].shells[PLAN.shard_of("counter", HERE)].host
     assert host._entities.get(HERE).past is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "restart", "snapshot", "rest"])
+async def test_commands_sent_without_a_key_crowd_out_no_answer_of_one_with_a_key(
+    world: World, meanwhile: str
+) -> None:
+    assert await world.ask(HERE, Add(3), "one") == 3
+    for number in range(3 * COUNTER.answers_kept):
+        await world.ask(HERE, Add(1), f"{ONCE}{number}")
+    host = world.runtime.nodes[world.node_of(HERE)].shells[PLAN.shard_of("counter", HERE)].host
+    assert host._entities.get(HERE).past is None, "nobody will ever repeat them"  # type: ignore[union-attr]
+    if meanwhile == "snapshot":
+        await world.snapshot()
+    if meanwhile == "rest":
+        host._entities.pack(HERE)
+    if meanwhile in ("restart", "snapshot"):
+        await world.restart()
+    assert await world.ask(HERE, Add(3), "one") == 3
+
+
+async def test_a_command_sent_without_a_key_is_done_once_though_its_way_repeats_it(
+    world: World,
+) -> None:
+    assert await world.ask(HERE, Add(3), f"{ONCE}1") == 3
+    assert await world.ask(HERE, Add(1), "other") == 4
+    await world.restart()
+    assert await world.ask(HERE, Add(3), f"{ONCE}1") == 3
+    assert await world.total(HERE) == 4
 
 
 async def test_the_same_command_id_with_another_body_is_refused(world: World) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from actors.store import KIND as STORE_KIND
 from tests.fakes.engine_world import EngineWorld, engine_world
 
 SHOP = {"lat": 52.5, "lon": 13.4}
@@ -231,6 +232,26 @@ async def test_a_pickup_code_is_good_once_and_a_repeat_gets_the_first_answer() -
         )
 
 
+async def test_however_many_lines_a_store_picks_its_first_answer_is_still_given() -> None:
+    async with engine_world() as world:
+        await opened(world)
+        await world.call("POST", "/v1/orders", "channel", "app", wish(payment="cod"), "k-1")
+        page = await until(
+            world, "/v1/stores/s-1/tickets", "store", "s-1", lambda shown: shown["items"]
+        )
+        ticket = page["items"][0]
+        at = f"/v1/stores/s-1/tickets/{ticket['fulfilment_id']}"
+        first = await world.call("POST", f"{at}/accept", "store", "s-1", {}, "a")
+        await world.call("POST", f"{at}/picking", "store", "s-1", {}, "b")
+        line = f"{at}/lines/{ticket['lines'][0]['line_id']}"
+        for number in range(STORE_KIND.answers_kept + 1):
+            pick = {"quantity": number % 2 + 1}
+            picked = await world.call("PUT", line, "store", "s-1", pick)
+            assert picked.status_code == 200, picked.text
+        again = await world.call("POST", f"{at}/accept", "store", "s-1", {}, "a")
+        assert (again.status_code, again.json()) == (200, first.json())
+
+
 async def test_beyond_the_bounds_nothing_is_stored_and_the_store_goes_on() -> None:
     async with engine_world() as world:
         await opened(world)
@@ -280,6 +301,41 @@ async def test_a_store_takes_the_cash_of_its_own_zones_riders_and_of_no_others()
         assert own.status_code == 200
         foreign = await world.call("GET", "/v1/stores/s-1/riders", "store", "s-2")
         assert (foreign.status_code, foreign.json()["code"]) == (403, "foreign-resource")
+
+
+async def test_the_same_request_is_the_same_whatever_the_service_looked_up_meanwhile() -> None:
+    async with engine_world() as world:
+        await opened(world)
+        await world.call("PUT", "/v1/stores/s-2", "ops", "ana", STORE)
+
+        async def start_shift(**other: Any) -> httpx.Response:
+            body = {"dispatch_zone": "north", "vehicle": "bicycle", "position": SHOP, **other}
+            return await world.call("POST", "/v1/riders/r-1/shift", "rider", "r-1", body, "s")
+
+        async def remit(amount: int) -> httpx.Response:
+            body = {"amount": amount, "owed": 0, "reason": "found in the bag"}
+            path = "/v1/riders/r-1/remittances"
+            return await world.call("POST", path, "store", "s-2", body, "m")
+
+        started, remitted = await start_shift(), await remit(500)
+        assert (started.status_code, remitted.status_code) == (200, 201), remitted.text
+        for store_id, changed in (
+            ("s-3", {**STORE, "currency": "PLN"}),
+            ("s-2", {**STORE, "dispatch_zone": "south"}),
+        ):
+            path = f"/v1/stores/{store_id}"
+            await world.call("PUT", path, "ops", "ana", changed)
+            place = changed["currency"], changed["dispatch_zone"]
+            await until(
+                world, path, "ops", "ana",
+                lambda shown, place=place: (shown["currency"], shown["dispatch_zone"]) == place,
+            )  # fmt: skip
+        for again, first, other in (
+            (await start_shift(), started, await start_shift(vehicle="car")),
+            (await remit(500), remitted, await remit(400)),
+        ):
+            assert (again.status_code, again.json()) == (first.status_code, first.json())
+            assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
 async def test_a_webhook_with_the_wrong_amount_does_not_pay_the_order() -> None:

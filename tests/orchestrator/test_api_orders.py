@@ -83,6 +83,10 @@ async def test_placing_without_a_usable_idempotency_key_is_refused(key: str) -> 
         ({"delivery": "pickup"}, "store_id"),
         ({"customer": {"customer_id": "c", "phone": "call me"}}, "customer.phone"),
         ({"note": "x" * 501}, "note"),
+        *(
+            ({"customer": {"customer_id": wrong}}, "customer.customer_id")
+            for wrong in ("", " c", "c/1", "c?1", "c#1", "c%1", ".", "..", "c\n", "c" * 65)
+        ),
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_is_sent(change: Any, field: str) -> None:

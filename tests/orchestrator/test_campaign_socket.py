@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors.engine.kind import Wake
 from orchestrator.client import DoorstepClient, SocketClosed
+from orchestrator.push.campaigns import CampaignTopics
 from orchestrator.push.frames import CloseCode
+from orchestrator.push.outbox import Outbox
+from orchestrator.push.protocol import TopicSession
+from orchestrator.push.topics import Topic
 from tests.fakes.campaign_world import CAMPAIGN, CampaignWorld, flash_terms
 from tests.fakes.push_world import PushWorld, push_world
 
@@ -62,3 +67,26 @@ async def test_an_unknown_campaign_and_a_wrong_role_are_closed(
         with pytest.raises(SocketClosed) as closed:
             await anext(aiter(client.campaign_socket(campaign_id)))
         assert closed.value.code == code
+
+
+def test_a_campaign_that_cannot_be_told_does_not_silence_the_others() -> None:
+    now = 1e9
+    played = CampaignWorld(flash_terms(starts_at=now - 60, ends_at=now + 3_600), now=now)
+    topics = CampaignTopics(lambda: now)
+    sessions = {}
+    for campaign_id in ("broken", "sound"):
+        for to, event in played.every_event:
+            if to == CAMPAIGN:
+                topics.apply("campaign", campaign_id, event, now)
+        topic = topics._topics[campaign_id] = Topic()
+        session = sessions[campaign_id] = TopicSession(Outbox(10_000), heartbeat_s=10.0, now=0.0)
+        session.receive('{"frame":"auth","token":"t"}', 0.0)
+        session.authenticated(0.0, topic.epoch)
+        topic.join(session)
+    cast(Any, topics._briefs["broken"]).tally = None
+    with capture_logs() as logs:
+        topics.tick()
+    assert {name: session.sent for name, session in sessions.items()} == {"broken": 0, "sound": 1}
+    assert [(log["event"], log["campaign_id"]) for log in logs] == [
+        ("campaigns.tick_failed", "broken")
+    ]

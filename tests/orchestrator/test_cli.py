@@ -49,6 +49,42 @@ def test_settings_that_are_wrong_are_named_and_no_secret_among_them_is_shown() -
     assert "hid" not in output
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("DOORSTEP_GATEWAYS", "0", "greater than or equal to 1"),
+        ("DOORSTEP_SANDBOX_FAULTS", "9", "less than or equal to 1"),
+        ("DOORSTEP_CLOCK_SPEED", "0", "greater than or equal to 0.01"),
+    ],
+)
+def test_a_variable_out_of_its_bounds_is_named_with_what_is_allowed(
+    tmp_path: Path, variable: str, value: str, allowed: str
+) -> None:
+    folder = tmp_path / "data"
+    status, output = run("serve", "--port", 0, "--data", folder, **{variable: value})
+    assert status == 2
+    assert variable in output
+    assert allowed in output
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("demo", "--speed", 0), ("demo", "--speed", "nan"), ("demo", "--speed", "inf"),
+        ("simulate", "--speed", -1), ("simulate", "--faults", 2), ("simulate", "--stores", 0),
+        ("simulate", "--kill-every", -1), ("replay", "--speed", 0),
+    ],
+)  # fmt: skip
+def test_an_option_out_of_its_bounds_is_refused_before_anything_starts(
+    tmp_path: Path, given: tuple[object, ...]
+) -> None:
+    status, output = run(*given, "--data", tmp_path / "data")
+    assert status == 2
+    assert "Invalid value" in output or "DOORSTEP_" in output
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_token_of_a_started_service_is_one_it_accepts(data: Path) -> None:
     status, token = run("token", "--role", "store", "--subject", "s-1", "--data", data)
     assert status == 0

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from actors.engine.ray_runtime import Cluster, connect_ray
 from domain.errors import Refused
+from orchestrator.bootstrap import open_ledger
 from orchestrator.cli import app
-from orchestrator.data_folder import DataFolder
+from orchestrator.data_folder import DataFolder, resolve
 from orchestrator.doctor import Finding, examine
 from orchestrator.settings import Settings
 
@@ -26,6 +27,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Everything in it."""
+    return {str(one): one.read_bytes() if one.is_file() else b"" for one in folder.rglob("*")}
 
 
 @contextmanager
@@ -61,6 +67,53 @@ async def answering(status: int = 200) -> AsyncIterator[int]:
 async def test_on_an_idle_machine_all_is_well(tmp_path: Path) -> None:
     found = await findings(tmp_path, port=free_port())
     assert [finding for finding in found.values() if not finding.ok] == []
+
+
+async def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
+    mistyped = tmp_path / "of" / "nobody"
+    found = await findings(mistyped, port=free_port())
+    assert [finding for finding in found.values() if not finding.ok] == []
+    assert "no service was ever started on it" in found["data folder"].found
+    assert "--data" in found["data folder"].mend
+    assert contents(tmp_path) == {}
+
+
+def test_after_a_doctor_there_is_still_no_token_of_a_folder_without_a_service(
+    tmp_path: Path,
+) -> None:
+    data = ["--data", str(tmp_path / "dta")]
+    examined = CliRunner().invoke(app, ["doctor", "--json", *data])
+    assert "no service was ever started" in examined.output
+    told = CliRunner().invoke(app, ["token", "--role", "ops", *data])
+    assert told.exit_code == 2
+    assert "No service was ever started on" in told.output
+
+
+async def test_a_folder_of_a_service_is_left_as_it_is(tmp_path: Path) -> None:
+    settings = resolve(Settings(_env_file=None, data=tmp_path))  # type: ignore[call-arg]
+    with held(tmp_path):
+        engine = open_ledger(settings)
+        async with engine.begin() as ledger:
+            await ledger.exec_driver_sql("CREATE TABLE something (id INTEGER)")
+        await engine.dispose()
+    before = contents(tmp_path)
+    found = await findings(tmp_path, port=free_port())
+    assert [finding for finding in found.values() if not finding.ok] == []
+    assert found["data folder"].found == str(tmp_path)
+    assert found["ledger"].found == "SQLite answers"
+    assert contents(tmp_path) == before
+
+
+async def test_a_ledger_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("not a database " * 100)
+    assert not (await findings(tmp_path, port=free_port()))["ledger"].ok
+
+
+async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for data in (tmp_path / "file", tmp_path / "file" / "data"):
+        found = (await findings(data, port=free_port()))["data folder"]
+        assert (found.ok, found.found) == (False, "data-unusable")
 
 
 async def test_a_service_that_runs_is_well(tmp_path: Path) -> None:

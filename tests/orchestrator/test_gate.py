@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -34,6 +35,30 @@ async def place(
 async def join(world: EngineWorld, key: str, customer: str = "c-1", **target: str) -> Any:
     body = {"customer_id": customer, **(target or {"sku": "MILK"})}
     return await world.call("POST", "/v1/queue", "channel", "app", body, key)
+
+
+@pytest.mark.parametrize("customer", [" c", "c/1", "c?x", "c#x", "c%2F", "..", "c" * 65])
+async def test_a_customers_id_follows_the_rule_of_ids_wherever_it_comes_in(customer: str) -> None:
+    async with engine_world() as world:
+        await queued(world)
+        joined = await join(world, "k-1", customer)
+        body = {"customer_id": customer, "passed": True}
+        answered = await world.call(
+            "POST", "/v1/risk/challenges/q-1/answers", "channel", "app", body, "k-2"
+        )
+        for refused in (joined, answered):
+            assert (refused.status_code, refused.json()["code"]) == (422, "invalid-request")
+            assert refused.json()["errors"][0]["field"] == "customer_id"
+
+
+@pytest.mark.parametrize("customer", ["c-1", "a@b.c", "用户&1", "c;1=2+3"])
+async def test_whoever_ordered_has_a_risk_record_that_can_be_read(customer: str) -> None:
+    async with engine_world() as world:
+        await opened(world, 5)
+        assert (await place(world, "k-1", customer)).status_code == 201
+        path = f"/v1/risk/customers/{quote(customer, safe='')}"
+        record = await world.call("GET", path, "ops", "ana")
+        assert (record.status_code, record.json()["customer_id"]) == (200, customer)
 
 
 async def queued(world: EngineWorld, units: int = 100) -> None:
@@ -135,6 +160,20 @@ async def test_a_refused_order_leaves_its_token_good() -> None:
         wrong = await place(world, "k-1", queue_token=token, expected_total=1)
         assert code_of(wrong) == "wrong-total"
         assert not code_of(await place(world, "k-2", queue_token=token))
+
+
+async def test_a_repeat_of_queueing_is_answered_though_the_queues_rule_was_changed() -> None:
+    async with engine_world() as world:
+        await queued(world)
+        first = await join(world, "q-1")
+        faster = {"queues": [{**QUEUE, "per_s": 2.0}]}
+        await world.call("PUT", "/v1/channels/app", "ops", "ana", faster)
+        await until(
+            world, "/v1/channels/app", "ops", "ana", lambda shown: shown["queues"][0]["per_s"] == 2
+        )
+        again = await join(world, "q-1")
+        assert (again.status_code, again.json()) == (first.status_code, first.json())
+        assert code_of(await join(world, "q-1", customer="c-2")) == "idempotency-key-reused"
 
 
 async def test_what_has_no_queue_is_told_so() -> None:

@@ -46,6 +46,7 @@ class Gateway(PushWorld):
         super().__init__()
         self.books = Books()
         self.service.books = self.books  # type: ignore[assignment]
+        self.app.state.desk = SimpleNamespace(access=Access(self.tokens))
         self.monitor = routes.mount(self.app, self.service, self.push)
         _explain_errors(self.app)
 
@@ -89,12 +90,23 @@ async def test_the_monitor_counts_what_was_committed() -> None:
         assert document["orders"]["oldest"]["placed"]["id"] == "o1"
 
 
+@pytest.mark.parametrize("path", ["/v1/monitor", "/v1/anomalies"])
+async def test_another_role_is_told_of_the_call_it_made_and_not_of_a_socket(path: str) -> None:
+    async with gateway() as world:
+        headers = {"authorization": f"Bearer {world.token('store', 's-1')}"}
+        async with world.http.get(world.url + path, headers=headers) as refused:
+            problem = await refused.json()
+        assert (refused.status, problem["code"]) == (403, "wrong-role")
+        assert "socket" not in problem["detail"]
+        async with world.http.get(world.url + path) as nameless:
+            assert nameless.status == 401
+
+
 async def test_a_store_reads_whose_cash_it_may_take_and_no_other_store_does() -> None:
     async with gateway() as world:
         place = Position(4.65, -74.06)
         profile = StoreProfile("s-1", "A store", place, "EUR", (), "north")
         world.service.views = SimpleNamespace(stores={"s-1": profile})  # type: ignore[assignment]
-        world.app.state.desk = SimpleNamespace(access=Access(world.tokens))
         for rider_id, zone in (("r-1", "north"), ("r-2", "south")):
             started = rider.ShiftStarted(zone, "bike", place, 3, 5_000, None, T)
             cash = rider.ParcelDelivered(f"{rider_id}-p", "o1", 900, 900, 0, "EUR", T)

@@ -185,10 +185,11 @@ class Simulation:
 
     def on_ack(self) -> None:
         session = self.session
-        if session is None or session.phase is not Phase.LIVE or self.device.received is None:
+        if session is None or session.epoch is None or self.seen is None:
             return
         frame = {"frame": "ack", "offset": self.device.received}
         self.want(session.receive(json.dumps(frame), self.now))
+        assert session.phase is not Phase.CLOSED, "what the device has was sent to it"
         command = store.AcknowledgeInbox("d", session.connection_id, session.ack)
         try:
             self.runtime.answer(OWNER, command)

@@ -213,6 +213,44 @@ def test_a_heartbeat_does_not_bring_again_what_is_still_on_its_way() -> None:
     assert offsets(new) == [4]
 
 
+def crossed() -> InboxSession:
+    """The device's heartbeat crossed messages 4 to 8 on their way, so they are read again."""
+    new = live(3)
+    for offset in range(4, 9):
+        new.deliver(offset, event_frame(message(offset)))
+    new.tick(10.0)
+    said(new)
+    assert new.receive('{"frame":"heartbeat","acked":3}', 10.1) == Read(3)
+    return new
+
+
+def test_what_was_on_its_way_may_be_acknowledged_while_it_is_read_again() -> None:
+    new = crossed()
+    assert new.receive('{"frame":"ack","offset":6}', 10.2) is None
+    assert new.ack == 6
+    assert new.replay(page(4, 8)) is None
+    assert offsets(new) == [7, 8], "the device has what it acknowledged"
+    assert new.phase is Phase.LIVE
+    refusal = new.receive('{"frame":"ack","offset":9}', 10.3)
+    assert refusal == Close(CloseCode.MALFORMED, "never-sent")
+
+
+def test_a_page_of_nothing_but_what_was_acknowledged_meanwhile_is_followed_by_the_next() -> None:
+    new = crossed()
+    assert new.receive('{"frame":"ack","offset":8}', 10.2) is None
+    assert new.replay(page(4, 6, head=9)) == Read(8)
+    assert new.replay(page(9, 9)) is None
+    assert offsets(new) == [9]
+
+
+def test_after_a_snapshot_only_what_it_holds_may_be_acknowledged() -> None:
+    new = crossed()
+    new.replay(InboxPage("e2", 2))
+    new.replay(InboxPage("e2", 2, (), b"{}"))
+    refusal = new.receive('{"frame":"ack","offset":8}', 10.2)
+    assert refusal == Close(CloseCode.MALFORMED, "never-sent")
+
+
 def test_the_servers_heartbeat_carries_the_head() -> None:
     new = live(3)
     assert new.next_at == 10.0

@@ -197,3 +197,54 @@ async def test_a_riders_place_has_one_shape_wherever_it_was_learnt() -> None:
     ]  # fmt: skip
     home = evolve(evolve(None, shift), rider.ShiftEnded(1e9))
     assert await pushed(lambda topics: topics.load("rider", "r-1", home)) == []
+
+
+def carried_by(rider_id: str) -> order.OrderView:
+    part = replace(ORDER_VIEW.fulfilments[0], state="picked_up", rider_id=rider_id)
+    return replace(ORDER_VIEW, fulfilments=(part,))
+
+
+async def test_a_rider_may_move_on_after_the_last_watcher_left_while_the_order_was_asked() -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slowly(to: str, command: Any) -> order.OrderView:
+        asked.set()
+        await may_answer.wait()
+        return carried_by("r-1")
+
+    runtime = FakeRuntime()
+    runtime.replies[order.Get] = carried_by("r-1")
+    topics = OrderTopics(runtime)
+    topic = await topics.topic(ORDER_VIEW.order_id)
+    session = watcher(topic)
+    await asyncio.gather(*topics._tasks)
+    runtime.replies[order.Get] = slowly
+    topics.apply("order", ORDER_VIEW.order_id, None, 1e9)
+    await asked.wait()
+    topic.leave(session)
+    topics.forget_unwatched(ORDER_VIEW.order_id)
+    may_answer.set()
+    await asyncio.gather(*topics._tasks)
+    topics.apply("rider", "r-1", rider.Moved(Position(52.0, 5.0), 1e9), 1e9)
+    assert not topics._carriers, "nobody watches an order of this rider"
+
+
+async def test_after_the_tail_started_anew_only_who_still_carries_the_parcel_is_shown() -> None:
+    runtime = FakeRuntime()
+    runtime.replies[order.Get] = carried_by("r-1")
+    topics = OrderTopics(runtime)
+    topic = await topics.topic(ORDER_VIEW.order_id)
+    session = watcher(topic)
+    await asyncio.gather(*topics._tasks)
+    topics.apply("rider", "r-1", rider.Moved(Position(52.0, 5.0), 1e9), 1e9)
+    runtime.replies[order.Get] = carried_by("r-2")
+    topics.reset()
+    shift = rider.ShiftStarted("north", "bike", Position(53.0, 5.0), 3, 50_000, None, 1e9)
+    topics.load("rider", "r-2", evolve(None, shift))
+    topics.loaded()
+    taken(session.outbox)
+    await asyncio.gather(*topics._tasks)
+    for frames in (taken(session.outbox), taken(watcher(topic).outbox)):
+        keys = [frame["key"] for frame in map(json.loads, frames) if frame["frame"] == "latest"]
+        assert keys == ["rider:r-2"]
+    assert list(topics._carriers) == ["r-2"]

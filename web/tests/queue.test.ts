@@ -99,6 +99,24 @@ describe("the queue of actions", () => {
     expect(queue.waiting).toEqual([]);
   });
 
+  it("takes for done what an earlier try did whose answer was lost and is kept no more", async () => {
+    const api = new FakeApi();
+    api.answers = [no(new Unreachable()), no(new ApiProblem(409, "already-done", ""))];
+    const said: unknown[] = [];
+    const { queue } = await made(api, {
+      onDone: (action, answer) => said.push([action.kind, answer]),
+      onRefused: (action, problem) => said.push([action.kind, problem.code]),
+    });
+    queue.open();
+    await queue.add(wish("a", "accept"));
+    await queue.settled();
+    await queue.add(wish("a", "picking"));
+    queue.open();
+    await queue.settled();
+    expect(said).toEqual([["accept", undefined], ["picking", {}]]);
+    expect(queue.waiting).toEqual([]);
+  });
+
   it("lets one ticket's trouble not hold up another's, and keeps order within a ticket", async () => {
     const api = new FakeApi();
     let open = (_: unknown) => {};

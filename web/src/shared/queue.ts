@@ -11,6 +11,8 @@ export type { StoredAction } from "./db";
 export interface QueueListener {
   /** What waits changed (added, answered, dropped). */
   onChange?(waiting: readonly StoredAction[]): void;
+  /** It is done. `answer` is undefined where an earlier try did it and its answer is kept no more:
+   * the inbox tells what became of it. */
   onDone?(action: StoredAction, answer: unknown): void;
   /** The service said no; the action is gone. `late`: it waited, and came too late. */
   onRefused?(action: StoredAction, problem: ApiProblem, late: boolean): void;
@@ -131,9 +133,7 @@ export class ActionQueue {
           key: action.key,
           attempts: 1,
         });
-        this.#failures = 0;
-        await this.#forget([action]);
-        this.listener.onDone?.(action, answer);
+        await this.#done(action, answer);
       } catch (error) {
         if (!(error instanceof ApiProblem) || error.retryable) {
           this.#pause();
@@ -144,6 +144,10 @@ export class ActionQueue {
           this.listener.onSignedOut?.();
           return;
         }
+        if (error.code === "already-done") {
+          await this.#done(action, undefined);
+          continue;
+        }
         const late = this.#late.has(action.key);
         await this.#forget([action]);
         this.listener.onRefused?.(action, error, late);
@@ -151,6 +155,12 @@ export class ActionQueue {
         this.#sending.delete(action.key);
       }
     }
+  }
+
+  async #done(action: StoredAction, answer: unknown): Promise<void> {
+    this.#failures = 0;
+    await this.#forget([action]);
+    this.listener.onDone?.(action, answer);
   }
 
   #pause(): void {
