@@ -1,15 +1,18 @@
 """The moments at which campaigns break, on the whole engine under virtual time.
 
 Seeds draw the delays of network and disk, so that the same instant comes out in many orders; or
-else a node is killed just before or just after the appends of a story, one run each
-(``DOORSTEP_SIMULATION_EVERY_CRASH=1``: every single one of them). The auditor checks each run after
-every step (quota, seats, limits) and at its end (units and cents).
+else a node is killed just before or just after the appends of a story, one run each: of three such
+moments one, another one the next day, so that three days see them all
+(``DOORSTEP_SIMULATION_EVERY_CRASH=1``: every single one of them at once). A failing test prints how
+to play its moments again. The auditor checks each run after every step (quota, seats, limits) and
+at its end (units and cents).
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import permutations, product
 from typing import Any
 
@@ -48,6 +51,9 @@ __all__ = ["quiet_engine"]
 Script = Callable[[Stage], Awaitable[None]]
 
 EVERY = int(os.environ.get("DOORSTEP_SIMULATION_EVERY_CRASH", "3"))
+TODAY = datetime.now(UTC).toordinal()
+OFFSET = int(os.environ.get("DOORSTEP_SIMULATION_CRASH_OFFSET", TODAY))
+"""Moments that are left out before the first one that is played, modulo ``EVERY``."""
 CUPS = (campaign.Share("s-1", 9),)
 LADDER = (campaign.Step(2, 500), campaign.Step(4, 400))
 
@@ -69,16 +75,33 @@ def every_crash(
     seed: int = 0,
     every: int = EVERY,
     **changes: Any,
-) -> list[Stage]:
+) -> Iterator[Stage]:
     """The story as it goes without a crash, then once for every moment (or for each ``every``-th of
-    them) at which a node can die from ``arm`` on."""
-    stages = [perform(script, terms, mp, seed=seed, **changes)]
-    moments = stages[0].moments
-    assert moments >= 20, "the story should be longer"
-    for number in range(1, moments + 1, every):
-        stages.append(perform(script, terms, mp, seed=seed, crash=number, **changes))
-        assert stages[-1].nodes.crashes == 1, f"moment {number} never came"
-    return stages
+    them) at which a node can die from ``arm`` on. Of a failure pytest shows what is printed: the
+    last of the moments is the one that was played."""
+    print(
+        "Play these moments again with "
+        f"DOORSTEP_SIMULATION_EVERY_CRASH={every} DOORSTEP_SIMULATION_CRASH_OFFSET={OFFSET % every}"
+    )
+    whole = perform(script, terms, mp, seed=seed, **changes)
+    yield whole
+    assert whole.moments >= 20, "the story should be longer"
+    for number in played(whole.moments, every, OFFSET):
+        print(f"Seed {seed}: a node dies at moment {number} of {whole.moments}")
+        stage = perform(script, terms, mp, seed=seed, crash=number, **changes)
+        assert stage.nodes.crashes == 1, f"moment {number} never came"
+        yield stage
+
+
+def played(moments: int, every: int, offset: int) -> range:
+    """Each ``every``-th moment of 1 to ``moments``; which ones, ``offset`` tells."""
+    return range(1 + offset % every, moments + 1, every)
+
+
+@pytest.mark.parametrize("every", [1, 3, 7])
+def test_days_that_follow_on_each_other_play_every_moment_once(every: int) -> None:
+    days = [played(40, every, TODAY + day) for day in range(every)]
+    assert sorted(moment for day in days for moment in day) == list(range(1, 41))
 
 
 # The last seat, the last unit --------------------------------------------------------------------
@@ -445,7 +468,7 @@ def test_a_campaign_on_its_own_shard_keeps_every_unit_whatever_dies(
 
     where: dict[str, Any] = {"plan": OWN_SHARD, "campaign_id": ON_OWN_SHARD}
     terms = flash_terms(pay_s=60.0, ends_at=200.0)
-    stages = every_crash(script, terms, monkeypatch, **where)
+    stages = list(every_crash(script, terms, monkeypatch, **where))
     for stage in stages:
         assert stage.tally() == campaign.Tally(0, 0, 2, 0)
         asked = [number for number in range(1, 5) if order_id(number) in stage.auditor.orders]
