@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from actors.engine.cold_filter import ColdIds
+from actors.engine.id_filter import IdFilter
 from actors.engine.step import Arrival, Deliver
 
 __all__ = ["ColdLoads"]
@@ -11,7 +11,7 @@ __all__ = ["ColdLoads"]
 class ColdLoads:
     """What a shard is asking the cold store for. The rest of the shard does not wait for that."""
 
-    def __init__(self, ids: ColdIds) -> None:
+    def __init__(self, ids: IdFilter) -> None:
         self._ids = ids
         self._aside: dict[str, list[Deliver]] = {}
         """The commands for each entity that is asked for, in the order they came."""

@@ -71,6 +71,17 @@ class JournalFeed:
         """Every live entity's state and the position it is current to."""
         return await until_journal_answers(partial(self._states, shard), self._health)
 
+    async def ended(self, shards: Sequence[Shard], tell: Callable[[list[str]], None]) -> None:
+        """Tell the ids of what left memory for the cold store."""
+
+        async def walk() -> None:
+            async for _, ids in self._journal.cold_ids(shards):
+                tell(ids)
+                await asyncio.sleep(0)
+
+        # a long read of its own: whether it works says nothing of the others
+        await until_journal_answers(walk, JournalHealth())
+
     async def _states(self, shard: Shard) -> tuple[dict[str, Any], int]:
         host = Host(shard, self._registry.codecs[shard.kind], self._registry)
         head = (await self._journal.heads([shard]))[shard]

@@ -244,6 +244,11 @@ class Feed(Protocol):
         from. Finished entities that left memory are not included."""
         ...
 
+    async def ended(self, shards: Sequence[Shard], tell: Callable[[list[str]], None]) -> None:
+        """Tell the ids of all finished entities of these shards that left memory, some perhaps
+        more than once; outages of the journal are waited out. It is a long walk."""
+        ...
+
 
 class Runtime(Protocol):
     """How the service talks to actors, whatever hosts them."""

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import structlog
 
 from actors.engine.appends import AppendQueue, Early, Queued
-from actors.engine.cold_filter import ColdIds
 from actors.engine.cold_loads import ColdLoads
 from actors.engine.host import Host
+from actors.engine.id_filter import IdFilter
 from actors.engine.journal_health import until_journal_answers
 from actors.engine.kind import NEVER
 from actors.engine.ports import (
@@ -82,7 +82,7 @@ class Shell:
     ) -> None:
         self.host = host
         self.shard = host.shard
-        self.cold = ColdIds()
+        self.cold = IdFilter()
         self.committed = 0
         self.epoch = 0
         self.ready = asyncio.Event()

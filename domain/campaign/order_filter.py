@@ -1,7 +1,7 @@
 """Which orders may have a claim at a campaign, or have bought, remembered in a few bytes each.
 
 It grows with them and ends with the campaign. A shard's filter of the ids that left memory must not
-follow history, so it is another one (``actors.engine.cold_filter``).
+follow history, so it is another one (``actors.engine.id_filter``).
 """
 
 from msgspec import Struct, field

@@ -49,6 +49,8 @@ def create_app(service: Service, tokens: Tokens | None = None) -> Edge:
         app.include_router(router)
     sockets = push.mount(app, service, desk.access.tokens)
     sockets.listen(desk.gate.holdings)
+    sockets.listen(desk.gate.placed)
+    sockets.accompany(lambda: None, desk.gate.placed.close)
     watching = monitor.mount(app, service, sockets)
     desk.on_inbox_read, desk.on_money = watching.inbox_read, watching.flow.payment
     pages.mount(app)

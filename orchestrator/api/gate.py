@@ -7,7 +7,8 @@ customer's own record is asked only of somebody who holds two unpaid orders or l
 
 A token is used once because the order's id is made from it: an order is placed once, over all
 gateways and restarts. Whoever repeats a placing that succeeded gets its first answer, whatever the
-gate would say to it now.
+gate would say to it now; who may be doing that is known here as well, so that of those who are
+refused the others (bots above all) ask no order either.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -31,6 +32,7 @@ from domain.waiting.rules import Pass, check_pass, read_pass, write_pass
 from orchestrator import metrics
 from orchestrator.api.holdings import Holdings
 from orchestrator.api.ids import derived_id, order_id_of
+from orchestrator.api.placed import PlacedOrders
 from orchestrator.api.visitor import Proxies, device_of
 from orchestrator.ports import Service
 
@@ -66,11 +68,12 @@ class Desk(Protocol):
 
 
 class Gate:
-    """One per gateway. ``holdings`` is to be fed with the orders' events."""
+    """One per gateway. ``holdings`` and ``placed`` are to be fed with the orders' events."""
 
     def __init__(self, service: Service, desk: Desk) -> None:
         settings = service.settings
         self.holdings = Holdings()
+        self.placed = PlacedOrders(service.runtime)
         self._service = service
         self._desk = desk
         self._proxies = Proxies(settings.trusted_proxies)
@@ -120,6 +123,7 @@ class Gate:
             raise
         finally:
             holdings.end(wish.customer_id)
+        self.placed.add(view.order_id)
         if view.state == "placed" and view.expires_at is not None:
             holdings.placed(view.order_id, wish.customer_id, view.total, view.expires_at)
         return view
@@ -141,6 +145,8 @@ class Gate:
             )
 
     async def _was_placed(self, order_id: str) -> bool:
+        if not self.placed.may_hold(order_id):
+            return False
         try:
             await self._desk.read(f"order/{order_id}", Get())
         except Refused:

@@ -12,6 +12,7 @@ from actors import (
     campaign,
     catalogue,
     customer,
+    device,
     dispatch,
     inventory,
     order,
@@ -46,8 +47,9 @@ from tests.fakes.memory_journal import MemoryJournal
 __all__ = ["EngineWorld", "engine_world"]
 
 KINDS = (
-    campaign.KIND, catalogue.KIND, customer.KIND, dispatch.make_kind(StraightLine()),
-    inventory.KIND, order.KIND, rider.KIND, risk.KIND, store.KIND, waiting.KIND,
+    campaign.KIND, catalogue.KIND, customer.KIND, device.KIND,
+    dispatch.make_kind(StraightLine()), inventory.KIND, order.KIND, rider.KIND, risk.KIND,
+    store.KIND, waiting.KIND,
 )  # fmt: skip
 
 

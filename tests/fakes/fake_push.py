@@ -1,7 +1,7 @@
 """A runtime with real inboxes and a feed, in memory, that tests can stall, cut and break."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from actors.engine.ports import Entry, FeedRecord, Record, Shard
@@ -35,6 +35,7 @@ class FakeRuntime:
         self.page_limit = inboxes.GAP_MAX
         self.inboxes: dict[str, Inbox] = {}
         self.states_of: dict[str, dict[str, Any]] = {}
+        self.ended_ids: list[str] = []
         self.orders: dict[str, OrderView] = {}
         self.asked: list[tuple[str, Command]] = []
         self.records: dict[Shard, list[FeedRecord]] = {}
@@ -70,6 +71,10 @@ class FakeRuntime:
         await asyncio.sleep(0)
         states = self.states_of.get(shard.kind, {})
         return dict(states), len(self.records.get(shard, ()))
+
+    async def ended(self, shards: Sequence[Shard], tell: Callable[[list[str]], None]) -> None:
+        await asyncio.sleep(0)
+        tell(self.ended_ids)
 
     async def follow(
         self, shards: Sequence[Shard], after: Mapping[Shard, int]

@@ -1,7 +1,7 @@
 """A feed from lists in memory: records are added by the test, followers see them at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from actors.engine.ports import Entry, FeedRecord, Record, Shard
@@ -51,6 +51,9 @@ class ListFeed:
 
     async def states(self, shard: Shard) -> tuple[dict[str, Any], int]:
         raise NotImplementedError("the ledger reads no states")
+
+    async def ended(self, shards: Sequence[Shard], tell: Callable[[list[str]], None]) -> None:
+        raise NotImplementedError("the ledger has every order itself")
 
     def _after(self, cursors: Mapping[Shard, int]) -> list[FeedRecord]:
         """What is new, the shards taking turns as they do in a real feed."""

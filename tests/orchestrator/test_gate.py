@@ -1,6 +1,8 @@
 """The gate before orders, over HTTP and the whole engine: queue, limits, blocks, hoarding."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +15,7 @@ from domain.customer.commands import GetStanding
 from domain.errors import Busy
 from domain.notice import Notify
 from domain.order.events import Cancelled
+from orchestrator.api.app import create_app
 from tests.fakes.engine_world import EngineWorld, engine_world
 from tests.orchestrator.test_api_engine import opened, until, wish
 
@@ -208,6 +211,74 @@ async def test_a_campaign_with_a_queue_lets_nobody_in_before_it_starts() -> None
         assert code_of(without) == "queue-token-missing"
         sold = await place(world, "k-2", campaign_id=campaign_id, queue_token=first["token"])
         assert sold.status_code == 201, sold.text
+
+
+def asked_of(world: EngineWorld) -> list[str]:
+    """Fills with what is asked of whom from now on, such as ``order.get.v1 of order``."""
+    asked: list[str] = []
+    ask = world.runtime.ask
+
+    async def listening(to: str, command: Any, **more: Any) -> Any:
+        kind = to.partition("/")[0]
+        asked.append(f"{type(command).__struct_config__.tag} of {kind}")
+        return await ask(to, command, **more)
+
+    world.runtime.ask = listening  # type: ignore[method-assign]
+    return asked
+
+
+@asynccontextmanager
+async def following(world: EngineWorld, app: Any = None) -> AsyncIterator[None]:
+    """A gateway that follows the journals, and has learnt which orders were placed."""
+    fastapi = (app or world.app).fastapi
+    async with fastapi.router.lifespan_context(fastapi):
+        while fastapi.state.desk.gate.placed.may_hold("o-never-placed"):
+            await asyncio.sleep(0)
+        yield
+
+
+async def test_who_is_refused_asks_no_order_but_who_repeats_a_placing_gets_its_first_answer() -> (
+    None
+):
+    async with engine_world() as world, following(world):
+        await queued(world)
+        token = (await join(world, "q-1")).json()["token"]
+        late = (await join(world, "q-2", "c-2")).json()["token"]
+        first = await place(world, "k-1", queue_token=token)
+        world.clock.advance(60.0)
+        asked = asked_of(world)
+        for number in range(8):
+            assert code_of(await place(world, f"k-{number}")) == "queue-token-missing"
+            expired = await place(world, f"k-{number}", "c-2", queue_token=late)
+            assert code_of(expired) == "queue-token-expired"
+        assert asked == [], "neither is on its way to an order that there is"
+        again = await place(world, "k-1", queue_token=token)
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert asked == ["order.get.v1 of order", "order.place.v1 of order"]
+
+
+async def test_a_gateway_knows_the_orders_of_the_others_and_those_from_before_it_began() -> None:
+    async with engine_world() as world, following(world):
+        await opened(world)
+        first = {key: (await place(world, key, f"c-{key}")).json() for key in ("k-1", "k-2")}
+        other = create_app(world.app.fastapi.state.desk.service, world.tokens)
+        async with following(world, other):
+            first["k-3"] = (await place(world, "k-3", "c-k-3")).json()
+            placed = other.fastapi.state.desk.gate.placed
+            while not placed.may_hold(first["k-3"]["order_id"]):
+                await asyncio.sleep(0)
+            await world.call("PUT", "/v1/channels/app", "ops", "ana", {"queues": [QUEUE]})
+            await until(world, "/v1/channels/app", "ops", "ana", lambda shown: shown["queues"])
+            asked = asked_of(world)
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=other), base_url="http://doorstep"
+            ) as world.http:
+                for key, answer in first.items():
+                    again = await place(world, key, f"c-{key}")
+                    assert (again.status_code, again.json()) == (201, answer)
+                asked.clear()
+                assert code_of(await place(world, "k-4")) == "queue-token-missing"
+            assert asked == []
 
 
 # Rate limits ------------------------------------------------------------------------------------
@@ -412,17 +483,10 @@ async def test_a_device_of_many_customers_is_challenged() -> None:
 async def test_an_ordinary_order_asks_nobody_but_itself() -> None:
     async with engine_world() as world:
         await opened(world, 30)
-        asked: list[str] = []
-        ask = world.runtime.ask
-
-        async def listening(to: str, command: Any, **more: Any) -> Any:
-            asked.append(to.partition("/")[0])
-            return await ask(to, command, **more)
-
-        world.runtime.ask = listening  # type: ignore[method-assign]
+        asked = asked_of(world)
         await place(world, "k-1", device="phone-1")
         await place(world, "k-2", "c-2")
-        assert asked == ["order", "order"]
+        assert asked == ["order.place.v1 of order"] * 2
 
 
 async def _follow(world: EngineWorld, order_id: str, by: str = "timeout") -> None:

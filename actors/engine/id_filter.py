@@ -1,22 +1,23 @@
-"""What a shard knows, without asking, of the entities that left memory.
+"""Which ids may be somewhere, known without asking there.
 
 Most commands for an unknown id are about something new: an order that is placed. To ask the cold
 store each time whether it was there once costs a round trip behind the appends of others, so each
-shard keeps a filter (Bloom, 1970) of the ids that may be there. A *no* is certain, a *perhaps* is
-asked. Its size is fixed: 1 MiB answers for a million entities (3 % of the others are asked in vain,
-too); with many more it says *perhaps* more often, and nothing else changes.
+shard keeps a filter (Bloom, 1970) of the ids that may be there; and each gateway one of the orders
+that may have been placed. A *no* is certain, a *perhaps* is asked. Its size is fixed: 1 MiB answers
+for a million ids (3 % of the others are asked in vain, too); with many more it says *perhaps* more
+often, and nothing else changes.
 """
 
 from collections.abc import Iterable
 
-__all__ = ["ColdIds"]
+__all__ = ["IdFilter"]
 
 BITS = 1 << 23
 MASK = BITS - 1
 
 
-class ColdIds:
-    """Ids that may be in the cold store; everything may be until :meth:`know_all` was called."""
+class IdFilter:
+    """Ids that may be there; everything may be until :meth:`know_all` was called."""
 
     def __init__(self) -> None:
         self._bits: bytearray | None = None
@@ -33,11 +34,11 @@ class ColdIds:
                 bits[place >> 3] |= 1 << (place & 7)
 
     def know_all(self) -> None:
-        """All that were there when this shard was taken over were added."""
+        """All that were there before were added."""
         self._all_known = True
 
     def may_hold(self, entity_id: str) -> bool:
-        """Whether the cold store must be asked."""
+        """Whether it must be asked for."""
         bits = self._bits
         if bits is None or not self._all_known:
             return not self._all_known
