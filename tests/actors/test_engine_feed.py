@@ -93,20 +93,6 @@ async def test_events_after_the_states_are_told_once(world: World) -> None:
     assert await world.followed() == 11
 
 
-async def test_what_left_memory_is_told_by_its_ids_though_the_journal_is_away_meanwhile(
-    world: World,
-) -> None:
-    world.journal.cold[SHARD] = {name: Stored(name, 1, b"") for name in ("e", "f")}
-    world.journal.away = True
-    told: list[str] = []
-    walk = asyncio.create_task(world.feed.ended([SHARD], told.extend))
-    await asyncio.sleep(0)
-    assert not told
-    world.journal.away = False
-    await walk
-    assert told == ["e", "f"]
-
-
 async def test_others_have_their_turn_while_a_long_read_is_decoded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,3 +120,17 @@ async def test_others_have_their_turn_while_a_long_read_is_decoded(
     assert positions == list(range(1, len(positions) + 1))
     assert len(decoded_in) == 4 * ENTRIES_PER_TURN
     assert max(map(decoded_in.count, decoded_in)) == ENTRIES_PER_TURN
+
+
+async def test_what_left_memory_is_told_by_its_ids_though_the_journal_is_away_meanwhile(
+    world: World,
+) -> None:
+    world.journal.cold[SHARD] = {name: Stored(name, 1, b"") for name in ("e", "f")}
+    world.journal.away = True
+    told: list[str] = []
+    walk = asyncio.create_task(world.feed.ended([SHARD], told.extend))
+    await asyncio.sleep(0)
+    assert not told
+    world.journal.away = False
+    await walk
+    assert told == ["e", "f"]
