@@ -45,10 +45,12 @@ class Corked:
             self.write(part)
 
     def flush(self) -> None:
-        """Send now what was written."""
+        """Send now what was written; if the connection has ended meanwhile, nobody gets it."""
         parts = self._parts
         if parts:
             self._parts, self._size = [], 0
+            if self.is_closing():
+                return
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def uncorked(self) -> asyncio.Transport:

@@ -99,16 +99,22 @@ async def send_answer(answer: Answer, send: Send) -> None:
 
 
 async def read_body(receive: Receive, headers: Headers, bytes_max: int) -> bytes:
-    """The whole body. Raises ``Refused`` with ``body-too-large`` as soon as that is known."""
+    """The whole body. Raises ``Refused``: ``body-too-large`` as soon as that is known,
+    ``malformed-json`` where the body's end never came, so that half a request is never done."""
     length = headers.get(b"content-length", b"0")
     if length.isdigit():
         check_size(int(length), bytes_max)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        body = await _read_rest(receive, body, bytes_max)
-    check_size(len(body), bytes_max)
-    return body
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused("malformed-json", "The connection was closed before the body's end.")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        check_size(size, bytes_max)
+        more = message.get("more_body", False)
+    return b"".join(parts)
 
 
 def check_size(size: int, bytes_max: int) -> None:
@@ -163,20 +169,6 @@ def request_id_of(headers: Headers) -> str:
         if text.isascii() and text.isprintable() and " " not in text:
             return text
     return _ids_of_process + str(next(_numbers))
-
-
-async def _read_rest(receive: Receive, first: bytes, bytes_max: int) -> bytes:
-    parts, size = [first], len(first)
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refused("malformed-json", "The connection was closed before the body's end.")
-        part = message.get("body", b"")
-        parts.append(part)
-        size += len(part)
-        check_size(size, bytes_max)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 def _invalid(text: str) -> Refused:

@@ -260,6 +260,25 @@ async def test_a_client_that_goes_away_does_not_cancel_its_command() -> None:
     assert done.is_set()
 
 
+async def test_half_a_request_is_not_done_though_its_body_may_be_empty() -> None:
+    world = ApiWorld()
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Any) -> None:
+        return
+
+    headers = world.headers("store", "s1", "k") | {"content-length": "14"}
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/stores/s1/tickets/f1/accept",
+        "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    await world.app(scope, receive, send)
+    assert world.runtime.asked == []
+
+
 async def test_an_order_is_read_from_itself() -> None:
     world = ApiWorld()
     answer = await world.call("GET", f"/v1/orders/{ORDER_ID}", "channel", "app")

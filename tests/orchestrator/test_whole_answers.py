@@ -4,63 +4,27 @@ import asyncio
 import gc
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from orchestrator import whole
-from orchestrator.api.wire import send_answer
 from orchestrator.corked import Corked
-from orchestrator.whole import Answer, Http, head_of
+from orchestrator.whole import Http, head_of
 from tests.fakes.api_world import PLACE, ApiWorld
-
-
-@asynccontextmanager
-async def served(app: Any, http: type[HttpToolsProtocol]) -> AsyncIterator[int]:
-    """The app on a free port; its number."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http=http, log_level="error", lifespan="off",
-        access_log=False, server_header=False, proxy_headers=False,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.001)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
-
-
-async def said(port: int, *pieces: bytes) -> bytes:
-    """All that is answered to these pieces until the server ends the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for piece in pieces:
-        writer.write(piece)
-        await writer.drain()
-    async with asyncio.timeout(20):
-        answer = await reader.read()
-    writer.close()
-    return re.sub(rb"(x-request-id|date): [^\r]+", rb"\1: -", answer)
-
-
-async def said_in_turn(port: int, *requests: bytes) -> bytes:
-    """The same, but each request is sent when the one before was answered with ``ok``, and the
-    connection ends after the last of them."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answer = b""
-    async with asyncio.timeout(20):
-        for one in requests:
-            writer.write(one)
-            answer += await reader.readuntil(b"\r\n\r\nok")
-    writer.close()
-    return re.sub(rb"(x-request-id|date): [^\r]+", rb"\1: -", answer)
+from tests.fakes.http_connection import (
+    LAST,
+    Clockwork,
+    anything,
+    application,
+    connected,
+    get,
+    said,
+    said_in_turn,
+    served,
+)  # fmt: skip
 
 
 def request(world: ApiWorld, key: str, body: Any = PLACE, **headers: str) -> bytes:
@@ -108,11 +72,13 @@ async def test_http_1_0_and_other_routes_are_answered_as_ever() -> None:
     assert (await both_say(world, close)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_garbage_behind_a_request_ends_the_connection_as_ever() -> None:
+async def test_garbage_behind_a_request_ends_the_connection_when_that_is_answered() -> None:
     world = ApiWorld()
-    assert b"Invalid HTTP request" in await both_say(
-        world, request(world, "k-1") + b"GARBAGE\r\n\r\n"
-    )
+    async with served(world.app, Http) as port:
+        answer = await said(port, request(world, "k-1") + b"GARBAGE\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"201", b"400"]
+    assert answer.endswith(b"connection: close\r\n\r\nInvalid HTTP request received.")
+    assert b"Invalid HTTP request" in await both_say(world, b"GARBAGE\r\n\r\n")
 
 
 async def test_who_sends_headers_without_end_is_cut_off_and_nobody_else() -> None:
@@ -148,46 +114,6 @@ async def test_a_body_that_is_too_large_is_refused_whole_and_in_pieces() -> None
         assert transport.written.startswith(b"HTTP/1.1 413 ")
 
 
-class Application:
-    """Answers every request with ``answer``: whole, at once or when it was awaited, or by ASGI."""
-
-    def __init__(self, answer: Answer, *, awaited: bool) -> None:
-        self.answer = answer
-        self.awaited = awaited
-        self.whole: list[bytes] = []
-        self.by_messages = 0
-
-    def whole_route(self, _method: bytes, path: bytes) -> Any:
-        return path
-
-    def answer_whole(self, route: Any, scope: Any, _headers: Any, body: bytes) -> Any:
-        assert route.decode() == scope["path"]
-        self.whole.append(body)
-        return self._later() if self.awaited else self.answer
-
-    async def _later(self) -> Answer:
-        await asyncio.sleep(0)
-        return self.answer
-
-    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        self.by_messages += 1
-        await send_answer(self.answer, send)
-
-
-def application(*, awaited: bool) -> Application:
-    return Application(Answer(200, head_of([(b"content-length", b"2")]), b"ok"), awaited=awaited)
-
-
-def get(*headers: bytes, version: bytes = b"1.1") -> bytes:
-    lines = [b"GET / HTTP/" + version, b"host: a", *headers]
-    return b"\r\n".join([*lines, b"", b""])
-
-
-LAST = get(b"connection: close")
-
-
 @pytest.mark.parametrize("awaited", [False, True])
 @pytest.mark.parametrize("pause", [False, True])
 async def test_requests_that_are_all_there_need_no_messages(awaited: bool, pause: bool) -> None:
@@ -211,7 +137,7 @@ async def test_requests_that_are_all_there_need_no_messages(awaited: bool, pause
         get(b"connection: keep-alive", version=b"1.0"),
         get(b"expect: 100-continue", b"connection: close"),
         get(b"transfer-encoding: chunked") + b"1\r\na\r\n0\r\n\r\n" + LAST,
-        get(b"connection: upgrade", b"upgrade: h2c"),
+        get(b"proxy-connection: keep-alive", version=b"1.0"),
     ],
 )
 async def test_what_is_unusual_is_left_to_uvicorn(unusual: bytes) -> None:
@@ -264,19 +190,22 @@ async def test_a_server_that_ends_lets_the_request_under_way_be_the_last() -> No
 
 
 async def test_an_idle_connection_is_closed_by_one_timer_for_many_requests() -> None:
-    loop = Clockwork()
+    loop = Clockwork(10.0)
     _, protocol, transport = connected(application(awaited=False), loop)
-    for at in (10.0, 11.0, 14.0):
-        loop.now = at
+    for at in (11.0, 12.0, 14.0):
+        loop.advance(at)
         protocol.data_received(get())
     assert loop.due == [15.0], "uvicorn waits 5 s"
     loop.advance(15.0)
     protocol.data_received(get()[:20])  # a request that is on its way is waited for
     loop.advance(19.0)
+    loop.advance(24.0)
     assert not transport.closed
     protocol.data_received(get()[20:])
-    assert loop.due == [24.0]
-    loop.advance(24.0)
+    assert len(loop.due) == 1
+    loop.advance(28.9)
+    assert not transport.closed
+    loop.advance(29.0)
     assert transport.closed
 
 
@@ -303,74 +232,3 @@ async def test_what_was_answered_is_let_go_of_without_the_collector() -> None:
 def of_connections() -> list[Any]:
     kinds = (Http, Corked, RequestResponseCycle, whole._Pending)
     return [one for one in gc.get_objects() if type(one) in kinds]
-
-
-class Sent:
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None:
-        """All of it comes anyway."""
-
-    def resume_reading(self) -> None:
-        """See :meth:`pause_reading`."""
-
-    def get_extra_info(self, _name: str) -> None:
-        return None
-
-
-class Clockwork:
-    """The timers of a loop, and its time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.timers: list[tuple[float, Any]] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, delay_s: float, callback: Any) -> Any:
-        self.timers.append((self.now + delay_s, callback))
-        return None if callback is None else asyncio.Handle(callback, (), asyncio.get_event_loop())
-
-    @property
-    def due(self) -> list[float]:
-        return [at for at, _ in self.timers]
-
-    def advance(self, now: float) -> None:
-        self.now = now
-        timers, self.timers = self.timers, []
-        for at, callback in timers:
-            if at <= now:
-                callback()
-            else:
-                self.timers.append((at, callback))
-
-
-async def anything(transport: Sent) -> None:
-    """Wait until something was written."""
-    async with asyncio.timeout(20):
-        while not transport.written:
-            await asyncio.sleep(0)
-
-
-def connected(app: Any, loop: Any = None) -> tuple[Any, Http, Sent]:
-    config = uvicorn.Config(
-        app, http=Http, access_log=False, log_level="error", lifespan="off", proxy_headers=False
-    )
-    protocol = Http(config, ServerState(), {}, loop)
-    transport = Sent()
-    protocol.connection_made(transport)  # type: ignore[arg-type]
-    return app, protocol, transport
