@@ -67,4 +67,5 @@ def test_printed_settings_show_no_password(capsys: pytest.CaptureFixture[str]) -
 def test_the_doctor_examines_the_data_folder_that_is_named(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["doctor", "--json", "--data", str(tmp_path / "mine")])
     found = {finding["part"]: finding for finding in json.loads(answer.stdout)}
-    assert found["data folder"]["found"] == str((tmp_path / "mine").resolve())
+    folder = str((tmp_path / "mine").resolve())
+    assert found["data folder"]["found"] == f"{folder}: no service was ever started on it"
