@@ -77,8 +77,8 @@ class Entity:
         """Digests of commands from outside whose answers are no longer kept."""
         self.sent = 0
         """Effects it has owed so far: their ids are numbered."""
-        self.numbers = Numbers(set(), [], 1)
-        """Of the parts of its state that are stored apart, if its kind has such."""
+        self.numbers: Numbers | None = None
+        """Of the parts of its state that are stored apart; None: none ever was, as of most."""
         self.wake = NEVER
         self.finished = NEVER
         """Service time since which it is in a final state."""
@@ -289,6 +289,8 @@ class Entities:
         be stored there again."""
         rest, parts = whole(entity.state, self._codec)
         numbers = entity.numbers
+        if numbers is None:
+            return _encoded(entity, rest, parts, [], 1)
         dropped = sorted(numbers.named.union(numbers.dropped))
         return _encoded(entity, rest, parts, dropped, numbers.next)
 
@@ -307,8 +309,9 @@ class Entities:
         for command_id, answer in packed.answers.items():
             (entity.answers if answer[0] else entity.passing)[command_id] = answer
         entity.past = packed.past
-        named = {at.number for at in packed.parts if at.number}
-        entity.numbers = Numbers(named, packed.dropped, packed.next_part)
+        if packed.next_part > 1:
+            named = {at.number for at in packed.parts if at.number}
+            entity.numbers = Numbers(named, packed.dropped, packed.next_part)
         entity.state = self._state(packed)
         entity.touched = self._moment.real
         return entity
@@ -360,6 +363,8 @@ class Entities:
             self.get(entity_id)
         entity = self._live.get(entity_id)
         if divided and entity is not None and not self._may_leave(entity_id, entity, busy):
+            if entity.numbers is None:
+                entity.numbers = Numbers(set(), [], 1)
             self._storing = storing = Storing(entity.state, entity.numbers, self._codec)
             root = _encoded(entity, *storing.rest)
             storing.root = Stored(entity_id, entity.position, root)
